@@ -1,0 +1,2 @@
+//! The `executor` command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The executor interface, tasks and futures, function identity, and the scheduler without IO

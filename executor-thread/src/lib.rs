@@ -1,0 +1,1 @@
+//! Threads behind the executor interface

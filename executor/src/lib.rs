@@ -1,0 +1,1 @@
+//! One executor interface over threads, processes and clusters
