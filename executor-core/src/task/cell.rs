@@ -1,0 +1,755 @@
+//! The one allocation of a task, and all of its unsafe code.
+//!
+//! Code outside this file sees a [`Header`] only behind [`Ref`], and never touches the slot. The rules that the
+//! SAFETY comments cite are those of the [module documentation](super).
+
+use std::cell::UnsafeCell;
+use std::mem::{ManuallyDrop, MaybeUninit, offset_of};
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::task::Waker;
+
+use super::body::{Body, BodyFuture, Started};
+use super::options::{DEFAULT, TaskOptions};
+use super::payload::Payload;
+use super::state::{Cancel, Content, Published, Snapshot, State};
+use super::{TaskId, owner};
+use crate::error::TaskError;
+use crate::identity::Target;
+use crate::panic;
+use crate::shared::{self, ShareBlob};
+
+/// The part of a task that does not depend on its types. 56 bytes.
+#[repr(C)]
+pub(super) struct Header {
+    state: State,
+    /// The registered backend in charge, 0 for none.
+    owner: AtomicU32,
+    vtable: &'static VTable,
+    /// Rule 5.
+    waker: UnsafeCell<Option<Waker>>,
+    id: TaskId,
+    extra: AtomicPtr<Extra>,
+    /// The backend's: a queue link or a key.
+    word: AtomicU64,
+}
+
+/// What few tasks have.
+#[derive(Default)]
+pub(super) struct Extra {
+    pub(super) options: TaskOptions,
+    /// Shared values that the serialised argument refers to. Written while the job is being encoded.
+    shares: UnsafeCell<Vec<Arc<ShareBlob>>>,
+    /// What the task last told about its progress: bits of an `f64`, plus one; 0 for nothing yet.
+    progress: AtomicU64,
+}
+
+struct VTable {
+    is_async: bool,
+    /// Calls the function with the argument.
+    start: unsafe fn(NonNull<Header>) -> StartedTask,
+    /// Serialises the argument in place.
+    encode: unsafe fn(NonNull<Header>, &mut Vec<u8>) -> Result<(), TaskError>,
+    target: unsafe fn(NonNull<Header>) -> Result<Target, TaskError>,
+    encoded: unsafe fn(NonNull<Header>) -> NonNull<Payload>,
+    /// Drops what the slot holds, which is the given content.
+    clear: unsafe fn(NonNull<Header>, Content),
+    /// Writes an output into the empty slot.
+    write: unsafe fn(NonNull<Header>, ErasedOutput<'_>) -> Content,
+    /// Moves the output, which is there as the given content, to the address of a `Result<B::Out, TaskError>`.
+    take: unsafe fn(NonNull<Header>, Content, *mut ()),
+    free: unsafe fn(NonNull<Header>),
+}
+
+/// What [`Ref::start`] led to.
+pub(super) enum StartedTask {
+    /// The body ran and the output has been written.
+    Finished,
+    /// The body is a future that writes the output at its end.
+    Future(BodyFuture<()>),
+}
+
+/// An output whose type is known to the cell only.
+pub(super) enum ErasedOutput<'a> {
+    Error(TaskError),
+    Encoded(&'a [u8]),
+    EncodedOwned(Vec<u8>),
+}
+
+#[repr(C)]
+struct TaskCell<B: Body> {
+    header: Header,
+    body: B,
+    slot: UnsafeCell<Slot<B>>,
+}
+
+union Slot<B: Body> {
+    arg: ManuallyDrop<B::Arg>,
+    encoded: ManuallyDrop<Payload>,
+    output: ManuallyDrop<Result<B::Out, Box<TaskError>>>,
+}
+
+/// A task submitted by another process: serialised already, with a function that gets the serialised output.
+pub(super) struct Relay {
+    pub(super) target: Target,
+    pub(super) is_async: bool,
+    pub(super) sink: Box<dyn FnOnce(Result<Vec<u8>, TaskError>) + Send>,
+}
+
+#[repr(C)]
+struct RelayCell {
+    header: Header,
+    target: Target,
+    payload: UnsafeCell<Option<Payload>>,
+    sink: UnsafeCell<Option<Box<dyn FnOnce(Result<Vec<u8>, TaskError>) + Send>>>,
+}
+
+/// One reference to a task.
+pub(crate) struct Ref(NonNull<Header>);
+
+// SAFETY: the fields of a header are atomics, or guarded by the protocol of the module documentation, which hands the
+// slot and the waker from one thread to another with acquire and release; arguments, outputs and bodies are `Send`
+// (bound on `Body`), and bodies, which both sides read, are `Sync` as well.
+unsafe impl Send for Ref {}
+// SAFETY: as above; every method that is not safe to call from two threads at once says so.
+unsafe impl Sync for Ref {}
+
+impl Ref {
+    /// A new task with one reference for its job and one for its future.
+    pub(super) fn new<B: Body>(body: B, arg: B::Arg, extra: Option<Box<Extra>>) -> (Ref, Ref) {
+        let cell = Box::new(TaskCell {
+            header: Header::new(Content::Arg, 2, vtable_of::<B>(), extra),
+            body,
+            slot: UnsafeCell::new(Slot { arg: ManuallyDrop::new(arg) }),
+        });
+        let header = NonNull::from(Box::leak(cell)).cast();
+        (Ref(header), Ref(header))
+    }
+
+    pub(super) fn new_relay(relay: Relay, payload: Vec<u8>, extra: Option<Box<Extra>>) -> Ref {
+        let vtable = if relay.is_async { &RELAY_ASYNC } else { &RELAY_SYNC };
+        let cell = Box::new(RelayCell {
+            header: Header::new(Content::Encoded, 1, vtable, extra),
+            target: relay.target,
+            payload: UnsafeCell::new(Some(Payload::from(payload))),
+            sink: UnsafeCell::new(Some(relay.sink)),
+        });
+        Ref(NonNull::from(Box::leak(cell)).cast())
+    }
+
+    fn header(&self) -> &Header {
+        // SAFETY: a `Ref` keeps the allocation alive, and shared references to the header are all there ever are.
+        unsafe { self.0.as_ref() }
+    }
+
+    fn raw(&self) -> NonNull<Header> {
+        self.0
+    }
+
+    pub(super) fn id(&self) -> TaskId {
+        self.header().id
+    }
+
+    pub(super) fn word(&self) -> &AtomicU64 {
+        &self.header().word
+    }
+
+    pub(crate) fn is_async(&self) -> bool {
+        self.header().vtable.is_async
+    }
+
+    pub(super) fn snapshot(&self) -> Snapshot {
+        self.header().state.load()
+    }
+
+    pub(crate) fn another(&self) -> Ref {
+        self.header().state.add_reference();
+        Ref(self.0)
+    }
+
+    pub(super) fn into_raw(self) -> NonNull<()> {
+        let raw = self.0.cast();
+        std::mem::forget(self);
+        raw
+    }
+
+    /// # Safety
+    ///
+    /// `raw` comes from [`into_raw`](Self::into_raw) and is not used again.
+    pub(super) unsafe fn from_raw(raw: NonNull<()>) -> Self {
+        Ref(raw.cast())
+    }
+
+    // ---- options -----------------------------------------------------------------------------------------------
+
+    fn extra(&self) -> Option<&Extra> {
+        // SAFETY: once set, the pointer is valid until the allocation is freed.
+        unsafe { self.header().extra.load(Ordering::Acquire).as_ref() }
+    }
+
+    fn extra_or_new(&self) -> &Extra {
+        if let Some(extra) = self.extra() {
+            return extra;
+        }
+        let new = Box::into_raw(Box::<Extra>::default());
+        match self.header().extra.compare_exchange(
+            std::ptr::null_mut(),
+            new,
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        ) {
+            // SAFETY: just made, and from here on freed with the task only.
+            Ok(_) => unsafe { &*new },
+            Err(theirs) => {
+                // SAFETY: nobody has seen ours; theirs is valid as in `extra`.
+                unsafe {
+                    drop(Box::from_raw(new));
+                    &*theirs
+                }
+            }
+        }
+    }
+
+    /// Only by the job, before it is handed over, and once.
+    pub(super) fn set_options(&self, options: TaskOptions) {
+        let extra = Box::into_raw(Extra::new(options));
+        let before = self.header().extra.swap(extra, Ordering::AcqRel);
+        debug_assert!(before.is_null(), "options are set once, before anything else of the kind");
+        if !before.is_null() {
+            // SAFETY: made by `Box::into_raw`; no reference to it outlives the calls of this type's methods, and before
+            // the job is handed over there are none.
+            drop(unsafe { Box::from_raw(before) });
+        }
+    }
+
+    pub(super) fn options(&self) -> &TaskOptions {
+        self.extra().map_or(&DEFAULT, |extra| &extra.options)
+    }
+
+    pub(super) fn progress(&self) -> Option<f64> {
+        match self.extra()?.progress.load(Ordering::Relaxed) {
+            0 => None,
+            bits => Some(f64::from_bits(bits - 1)),
+        }
+    }
+
+    pub(super) fn set_progress(&self, fraction: f64) {
+        let bits = fraction.to_bits().saturating_add(1);
+        self.extra_or_new().progress.store(bits, Ordering::Relaxed);
+    }
+
+    // ---- the job's side ----------------------------------------------------------------------------------------
+
+    pub(super) fn set_owner(&self, owner: u32, word: u64) -> bool {
+        let header = self.header();
+        header.word.store(word, Ordering::Relaxed);
+        header.owner.store(owner, Ordering::Release);
+        header.state.transition_to_held()
+    }
+
+    pub(super) fn set_contested(&self) {
+        self.header().state.set_contested();
+    }
+
+    /// Serialises the argument in place, and drops it.
+    ///
+    /// Only by the job, before the body begins. On an error the argument is still there.
+    pub(super) fn encode(&self) -> Result<(), TaskError> {
+        let header = self.header();
+        let content = header.state.load().content();
+        if content != Content::Arg {
+            debug_assert_eq!(content, Content::Encoded, "only an argument can be encoded");
+            return Ok(());
+        }
+        codec_scratch(|scratch| {
+            let (encoded, shares) =
+                // SAFETY: rule 1: the job owns the slot, and it holds an argument.
+                shared::collect(|| unsafe { (header.vtable.encode)(self.0, scratch) });
+            encoded?;
+            if !shares.is_empty() {
+                // SAFETY: only the job touches this field, and only here and in `shares`, both without overlap.
+                unsafe { *self.extra_or_new().shares.get() = shares };
+            }
+            let payload = match scratch.len() {
+                // A large buffer is kept by the task instead of being copied.
+                LARGE.. => Payload::from(std::mem::take(scratch)),
+                _ => Payload::from(&scratch[..]),
+            };
+            // SAFETY: rule 1, as above; the slot's address is that of its payload.
+            unsafe {
+                (header.vtable.clear)(self.0, Content::Arg);
+                (header.vtable.encoded)(self.0).write(payload);
+            }
+            header.state.set_content(Content::Arg, Content::Encoded);
+            Ok(())
+        })
+    }
+
+    /// Moves the argument out of a job that was not taken, if it is still there as it was given. Only by the job.
+    ///
+    /// # Safety
+    ///
+    /// The task was made with a `B`.
+    pub(super) unsafe fn reclaim<B: Body>(&self) -> Option<B::Arg> {
+        let header = self.header();
+        if header.state.load().content() != Content::Arg {
+            return None;
+        }
+        // The slot counts as empty before it is: the argument is dropped once, whatever happens.
+        header.state.set_content(Content::Arg, Content::Empty);
+        // SAFETY: the type is right by the caller's word; rule 1: the job owns the slot, and it held the argument.
+        Some(unsafe { ManuallyDrop::take(&mut (*cell::<B>(self.0).slot.get()).arg) })
+    }
+
+    /// The serialised argument. Only by the job, after [`encode`](Self::encode).
+    pub(super) fn encoded(&self) -> &[u8] {
+        debug_assert_eq!(self.snapshot().content(), Content::Encoded, "the argument has not been encoded");
+        // SAFETY: rule 1: the job owns the slot until it is completed, and completing needs the job by value.
+        unsafe { (self.header().vtable.encoded)(self.0).as_ref() }
+    }
+
+    pub(super) fn shares(&self) -> &[Arc<ShareBlob>] {
+        match self.extra() {
+            // SAFETY: written in `encode` and `set_shares` only, by the job, which is the only caller here too.
+            Some(extra) => unsafe { &*extra.shares.get() },
+            None => &[],
+        }
+    }
+
+    /// Only by the job, before it is handed over.
+    pub(super) fn set_shares(&self, shares: Vec<Arc<ShareBlob>>) {
+        // SAFETY: as in `encode`.
+        unsafe { *self.extra_or_new().shares.get() = shares };
+    }
+
+    pub(super) fn target(&self) -> Result<Target, TaskError> {
+        // SAFETY: the vtable is that of this task; the body is shared and never written.
+        unsafe { (self.header().vtable.target)(self.0) }
+    }
+
+    /// Begins the body here, in this process, unless the task is resolved. Only by the job.
+    pub(super) fn start(&self) -> Option<StartedTask> {
+        let header = self.header();
+        let content = header.state.transition_to_begun()?;
+        assert_eq!(content, Content::Arg, "a body is begun with its argument");
+        // SAFETY: rule 4 has just been obeyed, the job owns the slot, and it holds the argument.
+        Some(unsafe { (header.vtable.start)(self.0) })
+    }
+
+    /// Marks the task as running elsewhere.
+    pub(super) fn mark_begun(&self) {
+        self.header().state.mark_begun();
+    }
+
+    /// Writes the output, unless the task is resolved. Only by the job, or by a second completer of a begun body.
+    pub(super) fn complete(&self, output: ErasedOutput<'_>) -> bool {
+        let header = self.header();
+        if !header.state.try_lock_output() {
+            return false;
+        }
+        let before = header.state.load().content();
+        let is_error = matches!(output, ErasedOutput::Error(_));
+        // SAFETY: rule 2: we hold the right to write the output. The slot still belongs to the job's side, and a
+        // second completer gets here only when it is empty.
+        let content = unsafe {
+            (header.vtable.clear)(self.0, before);
+            (header.vtable.write)(self.0, output)
+        };
+        self.publish(before, content, is_error);
+        true
+    }
+
+    fn publish(&self, before: Content, content: Content, is_error: bool) {
+        let header = self.header();
+        match header.state.transition_to_done(before, content, is_error) {
+            // SAFETY: rule 5: `DONE` was set by us while `WAKER` was set.
+            Published::Wake => unsafe { self.wake() },
+            Published::Quiet => {}
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The waker slot belongs to the caller (rule 5).
+    unsafe fn wake(&self) {
+        // SAFETY: passed on.
+        if let Some(waker) = unsafe { (*self.header().waker.get()).take() } {
+            waker.wake();
+        }
+    }
+
+    /// The job goes away. What is left of its argument is dropped; an unresolved task is closed.
+    pub(super) fn abandon_job(&self) {
+        let snapshot = self.snapshot();
+        if !snapshot.is_done() {
+            self.complete(ErasedOutput::Error(TaskError::Closed));
+        } else if snapshot.is_cancelled() && snapshot.content() != Content::Empty {
+            // SAFETY: rule 1: after a cancel by the future the slot still belongs to the job.
+            unsafe { (self.header().vtable.clear)(self.0, snapshot.content()) };
+            self.header().state.set_content(snapshot.content(), Content::Empty);
+        }
+    }
+
+    // ---- the future's side -------------------------------------------------------------------------------------
+
+    /// Cancels. See [`Owner`](super::Owner) for what `Held` leads to.
+    pub(super) fn cancel(&self) -> super::CancelOutcome {
+        let header = self.header();
+        match header.state.transition_to_cancelled() {
+            Cancel::TooLate => super::CancelOutcome::TooLate,
+            Cancel::Done(published) => {
+                if published == Published::Wake {
+                    // SAFETY: rule 5: `DONE` was set by us while `WAKER` was set.
+                    unsafe { self.wake() };
+                }
+                super::CancelOutcome::Cancelled
+            }
+            Cancel::Held => match owner::find(header.owner.load(Ordering::Acquire)) {
+                Some(owner) => owner.cancel(header.word.load(Ordering::Relaxed), header.id),
+                None => super::CancelOutcome::FlagRaised,
+            },
+        }
+    }
+
+    pub(super) fn owner_progress(&self) -> Option<f64> {
+        let header = self.header();
+        owner::find(header.owner.load(Ordering::Acquire))?
+            .progress(header.word.load(Ordering::Relaxed), header.id)
+    }
+
+    pub(super) fn request_cancel(&self) {
+        self.header().state.request_cancel();
+    }
+
+    pub(super) fn set_cancel_on_drop(&self) {
+        self.header().state.set_cancel_on_drop();
+    }
+
+    /// Registers the future's waker. False if the outcome is there. Only by the future.
+    pub(super) fn register(&self, waker: &Waker) -> bool {
+        let header = self.header();
+        if header.state.has_waker() {
+            if !header.state.try_unset_waker() {
+                return false;
+            }
+            // SAFETY: rule 5: the bit was cleared by us.
+            let current = unsafe { &mut *header.waker.get() };
+            if !current.as_ref().is_some_and(|it| it.will_wake(waker)) {
+                *current = Some(waker.clone());
+            }
+        } else {
+            // SAFETY: rule 5: the bit is clear, and only the future sets it.
+            unsafe { *header.waker.get() = Some(waker.clone()) };
+        }
+        header.state.try_set_waker()
+    }
+
+    /// Takes the output. Only by the future, after `DONE`.
+    ///
+    /// # Safety
+    ///
+    /// `R` is the body's output type.
+    ///
+    /// # Panics
+    ///
+    /// If the output has been taken already.
+    pub(super) unsafe fn take<R>(&self) -> Result<R, TaskError> {
+        let header = self.header();
+        let snapshot = header.state.load();
+        debug_assert!(snapshot.is_done(), "an output is taken after the task is done");
+        if snapshot.is_cancelled() {
+            return Err(TaskError::Cancelled);
+        }
+        let content = snapshot.content();
+        assert!(
+            matches!(content, Content::Output | Content::EncodedOutput),
+            "the task's output has been taken already"
+        );
+        header.state.set_content(content, Content::Empty);
+        let mut output = MaybeUninit::<Result<R, TaskError>>::uninit();
+        // SAFETY: rule 1: from `DONE` on the slot is the future's, and it held this content, which nobody sees any
+        // more. The type is right by the caller's word, and `take` writes the whole of it.
+        unsafe {
+            (header.vtable.take)(self.0, content, output.as_mut_ptr().cast());
+            output.assume_init()
+        }
+    }
+}
+
+impl Drop for Ref {
+    fn drop(&mut self) {
+        if self.header().state.drop_reference() {
+            // SAFETY: that was the last reference.
+            unsafe { (self.header().vtable.free)(self.0) };
+        }
+    }
+}
+
+impl Header {
+    fn new(content: Content, references: u32, vtable: &'static VTable, extra: Option<Box<Extra>>) -> Self {
+        Header {
+            state: State::new(content, references),
+            owner: AtomicU32::new(0),
+            vtable,
+            waker: UnsafeCell::new(None),
+            id: TaskId::next(),
+            extra: AtomicPtr::new(extra.map_or(std::ptr::null_mut(), Box::into_raw)),
+            word: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Extra {
+    pub(super) fn new(options: TaskOptions) -> Box<Self> {
+        Box::new(Self { options, ..Self::default() })
+    }
+}
+
+impl Drop for Header {
+    fn drop(&mut self) {
+        let extra = *self.extra.get_mut();
+        if !extra.is_null() {
+            // SAFETY: made by `Box::into_raw`, and nobody else frees it.
+            drop(unsafe { Box::from_raw(extra) });
+        }
+    }
+}
+
+/// From this size on a serialised argument keeps the buffer that it was written into.
+const LARGE: usize = 64 * 1024;
+
+fn codec_scratch<T>(f: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    thread_local! { static SCRATCH: std::cell::Cell<Vec<u8>> = const { std::cell::Cell::new(Vec::new()) } }
+    // Taken out while in use, so that a `Serialize` that submits tasks itself gets a buffer of its own.
+    let mut scratch = SCRATCH.take();
+    scratch.clear();
+    let result = f(&mut scratch);
+    SCRATCH.set(scratch);
+    result
+}
+
+// ---- typed cells -----------------------------------------------------------------------------------------------
+
+fn vtable_of<B: Body>() -> &'static VTable {
+    const {
+        &VTable {
+            is_async: B::IS_ASYNC,
+            start: start::<B>,
+            encode: encode::<B>,
+            target: target::<B>,
+            encoded: encoded::<B>,
+            clear: clear::<B>,
+            write: write::<B>,
+            take: take::<B>,
+            free: free::<B>,
+        }
+    }
+}
+
+/// # Safety
+///
+/// `header` is that of a live `TaskCell<B>`.
+unsafe fn cell<'a, B: Body>(header: NonNull<Header>) -> &'a TaskCell<B> {
+    // SAFETY: the header is the first field of a `repr(C)` cell.
+    unsafe { header.cast().as_ref() }
+}
+
+/// # Safety
+///
+/// As for [`cell`]; called by the job when the task has just begun (rule 4), with the argument still in the slot.
+unsafe fn start<B: Body>(header: NonNull<Header>) -> StartedTask {
+    // SAFETY: passed on.
+    let cell = unsafe { cell::<B>(header) };
+    // SAFETY: the slot holds the argument and is the job's; the state already says that it is empty.
+    let arg = unsafe { ManuallyDrop::take(&mut (*cell.slot.get()).arg) };
+    match panic::catch(|| cell.body.start(arg)) {
+        // SAFETY: passed on; the slot is empty.
+        Ok(Started::Ready(value)) => unsafe { finish::<B>(header, Ok(value)) },
+        // SAFETY: as above.
+        Ok(Started::Failed(error)) | Err(error) => unsafe { finish::<B>(header, Err(error)) },
+        Ok(Started::Future(future)) => {
+            cell.header.state.add_reference();
+            let task = Ref(header);
+            return StartedTask::Future(Box::pin(async move {
+                let output = panic::catch_future(future).await;
+                // SAFETY: `task` keeps the cell alive; the job's side is this future now, and the slot is empty.
+                unsafe { finish::<B>(task.raw(), output) };
+            }));
+        }
+    }
+    StartedTask::Finished
+}
+
+/// # Safety
+///
+/// As for [`cell`]; called by the job's side after the body, with an empty slot.
+unsafe fn finish<B: Body>(header: NonNull<Header>, output: Result<B::Out, TaskError>) {
+    // SAFETY: passed on.
+    let cell = unsafe { cell::<B>(header) };
+    if !cell.header.state.try_lock_output() {
+        // A time limit was faster; the value is of no use to anybody.
+        panic::quietly(|| drop(output));
+        return;
+    }
+    let is_error = output.is_err();
+    // SAFETY: rule 2.
+    unsafe {
+        (*cell.slot.get()).output = ManuallyDrop::new(output.map_err(Box::new));
+    }
+    let task = ManuallyDrop::new(Ref(header));
+    task.publish(Content::Empty, Content::Output, is_error);
+}
+
+/// # Safety
+///
+/// As for [`cell`], and the slot holds an argument that the caller owns (rule 1).
+unsafe fn encode<B: Body>(header: NonNull<Header>, out: &mut Vec<u8>) -> Result<(), TaskError> {
+    // SAFETY: passed on.
+    let arg = unsafe { &(*cell::<B>(header).slot.get()).arg };
+    B::encode_arg(arg, out)
+}
+
+/// # Safety
+///
+/// As for [`cell`].
+unsafe fn target<B: Body>(header: NonNull<Header>) -> Result<Target, TaskError> {
+    // SAFETY: passed on.
+    unsafe { cell::<B>(header) }.body.target()
+}
+
+/// # Safety
+///
+/// As for [`cell`]. What may be done with the address is up to rule 1.
+unsafe fn encoded<B: Body>(header: NonNull<Header>) -> NonNull<Payload> {
+    // SAFETY: in bounds of the cell's allocation; the slot is a union, all of whose fields share its address.
+    unsafe { header.byte_add(offset_of!(TaskCell<B>, slot)).cast() }
+}
+
+/// # Safety
+///
+/// As for [`cell`]; the slot holds `content` and is the caller's.
+unsafe fn clear<B: Body>(header: NonNull<Header>, content: Content) {
+    // SAFETY: passed on.
+    let slot = unsafe { &mut *cell::<B>(header).slot.get() };
+    // SAFETY: the caller says what the slot holds. A destructor that panics must not leave the task half-way.
+    panic::quietly(|| unsafe {
+        match content {
+            Content::Empty => {}
+            Content::Arg => ManuallyDrop::drop(&mut slot.arg),
+            Content::Encoded | Content::EncodedOutput => ManuallyDrop::drop(&mut slot.encoded),
+            Content::Output => ManuallyDrop::drop(&mut slot.output),
+        }
+    });
+}
+
+/// # Safety
+///
+/// As for [`cell`]; the slot is empty and the caller holds the right to write the output (rule 2).
+unsafe fn write<B: Body>(header: NonNull<Header>, output: ErasedOutput<'_>) -> Content {
+    // SAFETY: passed on.
+    let slot = unsafe { &mut *cell::<B>(header).slot.get() };
+    match output {
+        ErasedOutput::Error(error) => {
+            slot.output = ManuallyDrop::new(Err(Box::new(error)));
+            Content::Output
+        }
+        ErasedOutput::Encoded(bytes) => {
+            slot.encoded = ManuallyDrop::new(Payload::from(bytes));
+            Content::EncodedOutput
+        }
+        ErasedOutput::EncodedOwned(bytes) => {
+            slot.encoded = ManuallyDrop::new(Payload::from(bytes));
+            Content::EncodedOutput
+        }
+    }
+}
+
+/// # Safety
+///
+/// As for [`cell`]; the slot is the caller's and holds `content`, one of the two forms of an output, which is moved
+/// out; `to` is valid for a write of `Result<B::Out, TaskError>`.
+unsafe fn take<B: Body>(header: NonNull<Header>, content: Content, to: *mut ()) {
+    // SAFETY: passed on.
+    let slot = unsafe { &mut *cell::<B>(header).slot.get() };
+    // SAFETY: the caller says which form it is.
+    let output = unsafe {
+        if content == Content::Output {
+            ManuallyDrop::take(&mut slot.output).map_err(|error| *error)
+        } else {
+            B::decode_out(&ManuallyDrop::take(&mut slot.encoded))
+        }
+    };
+    // SAFETY: passed on.
+    unsafe { to.cast::<Result<B::Out, TaskError>>().write(output) };
+}
+
+/// # Safety
+///
+/// As for [`cell`]; that was the last reference.
+unsafe fn free<B: Body>(header: NonNull<Header>) {
+    // SAFETY: the cell was leaked from a box of this type, and nobody else has it any more.
+    unsafe {
+        let content = header.as_ref().state.load().content();
+        clear::<B>(header, content);
+        let cell = Box::from_raw(header.cast::<TaskCell<B>>().as_ptr());
+        panic::quietly(|| drop(cell));
+    }
+}
+
+// ---- relayed tasks ---------------------------------------------------------------------------------------------
+
+static RELAY_SYNC: VTable = relay_vtable(false);
+static RELAY_ASYNC: VTable = relay_vtable(true);
+
+const fn relay_vtable(is_async: bool) -> VTable {
+    VTable {
+        is_async,
+        start: |_| unreachable!("a relayed task runs in a worker"),
+        encode: |_, _| unreachable!("a relayed task is serialised already"),
+        target: |header| {
+            // SAFETY: as for `relay`.
+            Ok(unsafe { relay(header) }.target.clone())
+        },
+        encoded: |header| {
+            // SAFETY: as for `relay`; the payload is there until the output is written, which needs the job by value.
+            let payload = unsafe { &mut *relay(header).payload.get() };
+            NonNull::from(payload.as_mut().expect("the payload is there until the task is completed"))
+        },
+        clear: |header, content| {
+            if content == Content::Encoded {
+                // SAFETY: as for `relay`, and the slot is the caller's.
+                unsafe { *relay(header).payload.get() = None };
+            }
+        },
+        take: |_, _, _| unreachable!("a relayed task has no future"),
+        write: |header, output| {
+            // SAFETY: as for `relay`; the caller holds the right to write the output.
+            let sink = unsafe { (*relay(header).sink.get()).take() };
+            if let Some(sink) = sink {
+                let output = match output {
+                    ErasedOutput::Error(error) => Err(error),
+                    ErasedOutput::Encoded(bytes) => Ok(bytes.to_vec()),
+                    ErasedOutput::EncodedOwned(bytes) => Ok(bytes),
+                };
+                panic::quietly(|| sink(output));
+            }
+            Content::Empty
+        },
+        free: |header| {
+            // SAFETY: leaked from a box of this type, and nobody else has it any more.
+            drop(unsafe { Box::from_raw(header.cast::<RelayCell>().as_ptr()) });
+        },
+    }
+}
+
+/// # Safety
+///
+/// `header` is that of a live `RelayCell`.
+unsafe fn relay<'a>(header: NonNull<Header>) -> &'a RelayCell {
+    // SAFETY: the header is the first field of a `repr(C)` cell.
+    unsafe { header.cast().as_ref() }
+}
+
+/// What a pending task of `u64 -> u64` costs: with the allocator's own word, 96 bytes.
+const _: () = assert!(size_of::<TaskCell<super::Call<u64, u64>>>() == 88);

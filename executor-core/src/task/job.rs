@@ -1,0 +1,296 @@
+//! The executor's side of a task.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use super::body::Body;
+use super::cell::{ErasedOutput, Extra, Ref, Relay, StartedTask};
+use super::future::TaskFuture;
+use super::options::TaskOptions;
+use super::owner::OwnerId;
+use super::{CallOnce, TaskId};
+use crate::context::{Host, Scope};
+use crate::error::TaskError;
+use crate::identity::Target;
+use crate::shared::ShareBlob;
+
+/// A task as an executor gets it: function, argument and completion in one allocation, types erased.
+///
+/// A backend either *runs* a job in this process ([`run`](Self::run): the argument is moved, never serialised), or
+/// *encodes* it ([`encode`](Self::encode)) and later *completes* it from bytes ([`complete`](Self::complete)).
+/// A job that is dropped resolves its future with [`TaskError::Closed`], so that no future is ever left without an
+/// answer.
+pub struct Job {
+    task: Ref,
+}
+
+/// What became of a job that was told to run.
+#[must_use]
+pub enum RunOutcome {
+    /// The body ran to its end, and the future is resolved.
+    Finished,
+    /// The task had been cancelled before; its body did not begin.
+    Gone,
+    /// The body is a future. Poll it to its end on an async runtime; dropping it resolves the task as closed.
+    Async(Pin<Box<dyn Future<Output = ()> + Send>>),
+}
+
+impl Job {
+    pub(crate) fn new<B: Body>(
+        body: B,
+        arg: B::Arg,
+        options: Option<TaskOptions>,
+    ) -> (Job, TaskFuture<B::Out>) {
+        let (job, future) = Ref::new(body, arg, options.map(Extra::new));
+        (Job { task: job }, TaskFuture::new(future))
+    }
+
+    /// A job from any closure, for backends in the same process. It cannot be encoded.
+    pub fn from_fn<F, R>(f: F) -> (Job, TaskFuture<R>)
+    where
+        F: FnOnce() -> R + Send + 'static,
+        R: Send + 'static,
+    {
+        Job::new(CallOnce::new(), f, None)
+    }
+
+    /// A job that another process has encoded. `sink` is called once with the serialised result or the error; it
+    /// must not block.
+    pub fn from_encoded(
+        target: Target,
+        payload: Vec<u8>,
+        is_async: bool,
+        options: TaskOptions,
+        shares: Vec<Arc<ShareBlob>>,
+        sink: impl FnOnce(Result<Vec<u8>, TaskError>) + Send + 'static,
+    ) -> Job {
+        let extra = (options != TaskOptions::default()).then(|| Extra::new(options));
+        let relay = Relay { target, is_async, sink: Box::new(sink) };
+        let task = Ref::new_relay(relay, payload, extra);
+        if !shares.is_empty() {
+            task.set_shares(shares);
+        }
+        Job { task }
+    }
+
+    /// The argument of a job that no executor has taken.
+    ///
+    /// # Safety
+    ///
+    /// The job was made with a `B`.
+    pub(crate) unsafe fn reclaim<B: Body>(self) -> Option<B::Arg> {
+        // SAFETY: passed on.
+        unsafe { self.task.reclaim::<B>() }
+    }
+
+    /// The task's id, which its future and its context tell too.
+    pub fn id(&self) -> TaskId {
+        self.task.id()
+    }
+
+    /// What the caller asked for.
+    pub fn options(&self) -> &TaskOptions {
+        self.task.options()
+    }
+
+    /// Sets what the caller asked for; before the job is handed over.
+    pub(crate) fn set_options(&self, options: TaskOptions) {
+        if options != TaskOptions::default() {
+            self.task.set_options(options);
+        }
+    }
+
+    /// Whether the body is a future, so that many share a worker.
+    pub fn is_async(&self) -> bool {
+        self.task.is_async()
+    }
+
+    /// Whether the task is resolved already, because it was cancelled.
+    pub fn is_resolved(&self) -> bool {
+        self.task.snapshot().is_done()
+    }
+
+    /// Takes charge of the job: from here on, the future asks `owner` when it wants to cancel, with `word`, which is
+    /// the backend's to choose. False if the task was cancelled already; then drop the job.
+    #[must_use]
+    pub fn set_owner(&self, owner: &OwnerId, word: u64) -> bool {
+        self.task.set_owner(owner.get(), word)
+    }
+
+    /// A word for the backend's own use, such as a queue link; 0 at first.
+    pub fn word(&self) -> &AtomicU64 {
+        self.task.word()
+    }
+
+    /// The job as one pointer, for queues. Take it back with [`from_raw`](Self::from_raw), or its future never ends.
+    pub fn into_raw(self) -> NonNull<()> {
+        let this = std::mem::ManuallyDrop::new(self);
+        // SAFETY: `this` is not dropped and not used again, so that the reference is moved out exactly once.
+        unsafe { std::ptr::read(&raw const this.task) }.into_raw()
+    }
+
+    /// # Safety
+    ///
+    /// `raw` comes from [`into_raw`](Self::into_raw) and is used once.
+    pub unsafe fn from_raw(raw: NonNull<()>) -> Self {
+        // SAFETY: passed on.
+        let task = unsafe { Ref::from_raw(raw) };
+        Job { task }
+    }
+
+    /// A handle for a time limit: a second completer besides the job itself. To be made before the body begins.
+    pub fn time_limit_handle(&self) -> JobHandle {
+        self.task.set_contested();
+        JobHandle { task: self.task.another() }
+    }
+
+    // ---- run it here -------------------------------------------------------------------------------------------
+
+    /// Runs the body on this thread and resolves the future. A panic is caught and becomes the outcome.
+    ///
+    /// `attempt` counts from 1. `host` is what `context()` gives access to.
+    pub fn run(self, host: &Arc<dyn Host>, attempt: u32) -> RunOutcome {
+        let scope = Scope::of_job(&self.task, self.task.id(), attempt, host);
+        match scope.enter(|| self.task.start()) {
+            None => RunOutcome::Gone,
+            Some(StartedTask::Finished) => {
+                self.finished();
+                RunOutcome::Finished
+            }
+            Some(StartedTask::Future(body)) => {
+                let scope = scope.into_owned(JobHandle { task: self.task.another() });
+                // The job moves into the future: dropped half-way, it resolves the task as closed.
+                let job = self;
+                RunOutcome::Async(Box::pin(async move {
+                    scope.poll_inside(body).await;
+                    job.finished();
+                }))
+            }
+        }
+    }
+
+    /// The future is resolved; only the reference is left to give up.
+    fn finished(self) {
+        drop(self);
+    }
+
+    // ---- or send it away ---------------------------------------------------------------------------------------
+
+    /// How the receiver finds the function.
+    ///
+    /// # Errors
+    ///
+    /// [`TaskError::NotPortable`] if it cannot.
+    pub fn target(&self) -> Result<Target, TaskError> {
+        self.task.target()
+    }
+
+    /// Serialises the argument and drops it. Nothing happens the second time.
+    ///
+    /// # Errors
+    ///
+    /// [`TaskError::Encode`], with the argument untouched.
+    pub fn encode(&mut self) -> Result<(), TaskError> {
+        self.task.encode()
+    }
+
+    /// The serialised argument.
+    ///
+    /// # Panics
+    ///
+    /// If [`encode`](Self::encode) has not been called (checked in debug builds).
+    pub fn encoded(&self) -> &[u8] {
+        self.task.encoded()
+    }
+
+    /// The shared values that the serialised argument refers to. The worker needs them before the task.
+    pub fn shares(&self) -> &[Arc<ShareBlob>] {
+        self.task.shares()
+    }
+
+    /// Says that the body has begun elsewhere, which [`TaskFuture::status`] shows.
+    pub fn mark_begun(&self) {
+        self.task.mark_begun();
+    }
+
+    /// Resolves the future with a serialised result, which whoever takes it decodes.
+    pub fn complete(self, result: &[u8]) {
+        self.task.complete(ErasedOutput::Encoded(result));
+    }
+
+    /// As [`complete`](Self::complete), without copying a large result.
+    pub fn complete_owned(self, result: Vec<u8>) {
+        self.task.complete(ErasedOutput::EncodedOwned(result));
+    }
+
+    /// Resolves the future with an error.
+    pub fn fail(self, error: TaskError) {
+        self.task.complete(ErasedOutput::Error(error));
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        self.task.abandon_job();
+    }
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job")
+            .field("id", &self.id())
+            .field("name", &self.options().name)
+            .field("state", &self.task.snapshot())
+            .finish()
+    }
+}
+
+/// A view of a running task: its cooperative flag, and the completer that a time limit needs.
+pub struct JobHandle {
+    pub(super) task: Ref,
+}
+
+impl JobHandle {
+    pub(crate) fn new(task: Ref) -> Self {
+        Self { task }
+    }
+
+    /// Whether the cooperative flag is raised.
+    pub fn is_cancelled(&self) -> bool {
+        self.task.snapshot().is_cancel_requested()
+    }
+
+    /// Raises the cooperative flag.
+    pub fn request_cancel(&self) {
+        self.task.request_cancel();
+    }
+
+    /// Resolves the future with an error although the body still runs. False if it has not begun or is resolved.
+    ///
+    /// Only on handles from [`Job::time_limit_handle`].
+    pub fn fail(&self, error: TaskError) -> bool {
+        let snapshot = self.task.snapshot();
+        snapshot.has_begun() && !snapshot.is_done() && self.task.complete(ErasedOutput::Error(error))
+    }
+
+    /// Stores what the task tells about its progress.
+    pub fn set_progress(&self, fraction: f64) {
+        self.task.set_progress(fraction);
+    }
+}
+
+impl Clone for JobHandle {
+    fn clone(&self) -> Self {
+        Self::new(self.task.another())
+    }
+}
+
+impl fmt::Debug for JobHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("JobHandle").field(&self.task.id()).finish()
+    }
+}

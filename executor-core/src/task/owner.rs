@@ -1,0 +1,67 @@
+//! How a future reaches the backend that holds its job.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{PoisonError, RwLock, Weak};
+
+use super::TaskId;
+
+/// What a backend did with a request to cancel a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CancelOutcome {
+    /// The task is resolved as [`Cancelled`](crate::TaskError::Cancelled), or is going to be before anything else.
+    Cancelled,
+    /// The task runs on, with its cooperative flag raised.
+    FlagRaised,
+    /// The task is resolved already.
+    TooLate,
+}
+
+/// A backend that takes charge of jobs, as seen by their futures.
+///
+/// A backend registers itself once with [`register_owner`] and marks each job that it accepts with
+/// [`Job::set_owner`](super::Job::set_owner).
+pub trait Owner: Send + Sync {
+    /// Cancels the task. `word` is what the backend stored in the job with `set_owner`; it may be stale.
+    fn cancel(&self, word: u64, task: TaskId) -> CancelOutcome;
+
+    /// What the task last told by `context().progress(..)`.
+    fn progress(&self, word: u64, task: TaskId) -> Option<f64>;
+}
+
+/// Names a registered [`Owner`]. The registration ends when this is dropped.
+#[derive(Debug)]
+pub struct OwnerId(u32);
+
+impl OwnerId {
+    pub(crate) fn get(&self) -> u32 {
+        self.0
+    }
+}
+
+/// 0 is nobody, so that a job needs no option.
+static NEXT: AtomicU32 = AtomicU32::new(1);
+static OWNERS: RwLock<Option<HashMap<u32, Weak<dyn Owner>>>> = RwLock::new(None);
+
+/// Registers a backend, so that futures of its jobs can find it. Held weakly.
+pub fn register_owner(owner: Weak<dyn Owner>) -> OwnerId {
+    let id = NEXT.fetch_add(1, Ordering::Relaxed);
+    let mut owners = OWNERS.write().unwrap_or_else(PoisonError::into_inner);
+    owners.get_or_insert_default().insert(id, owner);
+    OwnerId(id)
+}
+
+impl Drop for OwnerId {
+    fn drop(&mut self) {
+        let mut owners = OWNERS.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(owners) = owners.as_mut() {
+            owners.remove(&self.0);
+        }
+    }
+}
+
+/// The backend that holds a job, if it still exists.
+pub(super) fn find(id: u32) -> Option<std::sync::Arc<dyn Owner>> {
+    let owners = OWNERS.read().unwrap_or_else(PoisonError::into_inner);
+    owners.as_ref()?.get(&id)?.upgrade()
+}

@@ -1,0 +1,501 @@
+//! The messages between an executor and its workers, without IO.
+//!
+//! A frame is its length (`u32`, little endian, of what follows) and its body; the body begins with a byte that says
+//! what it is. The two frames of the hot path, [`ToWorker::Task`] and [`FromWorker::Done`], are laid out by hand and
+//! borrowed when read; errors and options go through the codec. All numbers are little endian.
+//!
+//! A *slot* names a task between one worker and its executor: the executor chooses it, and may use it again after the
+//! task's answer.
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use crate::codec;
+use crate::error::TaskError;
+use crate::identity::Target;
+use crate::shared::ShareId;
+use crate::task::{TaskId, TaskOptions};
+
+/// The version of these messages. It is part of the build id.
+pub const PROTOCOL: u32 = 1;
+
+/// The bytes of a frame's length.
+pub const LENGTH: usize = 4;
+
+/// A frame that cannot be what a peer of this version sends.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WireError {
+    /// The body is shorter than its kind demands.
+    #[error("frame of kind {kind} is truncated at {len} bytes")]
+    Truncated {
+        /// The first byte.
+        kind: u8,
+        /// The length of the body.
+        len: usize,
+    },
+    /// No such message exists.
+    #[error("frame of unknown kind {0}")]
+    UnknownKind(u8),
+    /// A part that goes through the codec does not decode.
+    #[error("frame of kind {kind} has a part that does not decode: {message}")]
+    Garbled {
+        /// The first byte.
+        kind: u8,
+        /// The codec's message.
+        message: String,
+    },
+}
+
+/// A task on its way to a worker.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TaskFrame<'a> {
+    /// The name of the task between the two sides.
+    pub slot: u32,
+    /// The id that the submitter knows.
+    pub task: TaskId,
+    /// Counting from 1.
+    pub attempt: u32,
+    /// Whether the body is a future.
+    pub is_async: bool,
+    /// How the function is found.
+    pub target: Target,
+    /// What only an agent needs: it keeps the time limit, and passes shared values on to its own workers.
+    pub extra: Option<TaskExtra>,
+    /// The serialised argument.
+    pub arg: &'a [u8],
+}
+
+/// The rarer parts of a [`TaskFrame`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct TaskExtra {
+    /// How long the attempt may run.
+    pub timeout: Option<Duration>,
+    /// The task's name.
+    pub name: Option<String>,
+    /// Shared values that the argument refers to; they have been sent before.
+    pub shares: Vec<ShareId>,
+}
+
+/// A task that a running task submits to the executor of its worker.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NestedFrame<'a> {
+    /// The worker's name for it.
+    pub nested: u64,
+    /// Whether the body is a future.
+    pub is_async: bool,
+    /// How the function is found.
+    pub target: Target,
+    /// What the submitter asked for.
+    pub options: TaskOptions,
+    /// Shared values that the argument refers to; the worker has sent them before, or has got them from the executor.
+    pub shares: Vec<ShareId>,
+    /// The serialised argument.
+    pub arg: &'a [u8],
+}
+
+/// From an executor to its worker (a worker process, or an agent).
+#[derive(Debug, Clone, PartialEq)]
+pub enum ToWorker<'a> {
+    /// Run this.
+    Task(TaskFrame<'a>),
+    /// Keep this value for later tasks.
+    Share(ShareId, &'a [u8]),
+    /// Forget the value.
+    Unshare(ShareId),
+    /// The result of a nested task.
+    NestedDone(u64, Result<&'a [u8], TaskError>),
+    /// Leave, after what you have been given.
+    Exit,
+    /// Answer with [`FromWorker::Pong`]. To agents only.
+    Ping,
+    /// Raise the task's cooperative flag, and end it after this grace. To agents only.
+    Stop(u32, Duration),
+    /// Give the task back if it has not begun; answered with [`FromWorker::Revoked`]. To agents only.
+    Revoke(u32),
+}
+
+/// From a worker (a worker process, or an agent) to its executor.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FromWorker<'a> {
+    /// Ready for tasks. A process says 1; an agent says how many slots it has.
+    Ready(u32),
+    /// The task in this slot has ended, after this time.
+    Done(u32, Duration, Result<&'a [u8], TaskError>),
+    /// Run this for one of my tasks; answered with [`ToWorker::NestedDone`].
+    Nested(NestedFrame<'a>),
+    /// Cancel the nested task.
+    NestedCancel(u64),
+    /// A value that nested tasks refer to.
+    NestedShare(ShareId, &'a [u8]),
+    /// The task in this slot waits for a nested one.
+    Blocked(u32),
+    /// It waits no more.
+    Unblocked(u32),
+    /// How far the task in this slot is. From agents only; a process has other means.
+    Progress(u32, f64),
+    /// Whether the task in this slot was given back (it will never begin), or had begun. From agents only.
+    Revoked(u32, bool),
+    /// What the task in this slot wrote to its standard output and standard error; comes before its `Done`.
+    Output(u32, &'a [u8], &'a [u8]),
+    /// Alive. From agents only.
+    Pong,
+}
+
+mod kind {
+    pub(super) const TASK: u8 = 1;
+    pub(super) const SHARE: u8 = 2;
+    pub(super) const UNSHARE: u8 = 3;
+    pub(super) const NESTED_DONE: u8 = 4;
+    pub(super) const EXIT: u8 = 5;
+    pub(super) const PING: u8 = 6;
+    pub(super) const STOP: u8 = 7;
+    pub(super) const REVOKE: u8 = 8;
+
+    pub(super) const READY: u8 = 65;
+    pub(super) const DONE: u8 = 66;
+    pub(super) const NESTED: u8 = 67;
+    pub(super) const NESTED_CANCEL: u8 = 68;
+    pub(super) const NESTED_SHARE: u8 = 69;
+    pub(super) const BLOCKED: u8 = 70;
+    pub(super) const UNBLOCKED: u8 = 71;
+    pub(super) const PROGRESS: u8 = 72;
+    pub(super) const REVOKED: u8 = 73;
+    pub(super) const OUTPUT: u8 = 74;
+    pub(super) const PONG: u8 = 75;
+}
+
+const ASYNC: u8 = 1;
+const NAMED: u8 = 2;
+const EXTRA: u8 = 4;
+
+/// Appends one frame: reserves its length, lets `body` write, fills the length in.
+fn frame(out: &mut Vec<u8>, kind: u8, body: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    out.extend_from_slice(&[0, 0, 0, 0, kind]);
+    body(out);
+    let len = out.len() - start - LENGTH;
+    // A frame over 4 GiB is refused by the frame limit long before.
+    let len = u32::try_from(len).expect("a frame is shorter than 4 GiB");
+    out[start..start + LENGTH].copy_from_slice(&len.to_le_bytes());
+}
+
+fn write_target(out: &mut Vec<u8>, target: &Target) {
+    match target {
+        Target::Image { descriptor, function } => {
+            out.extend_from_slice(&descriptor.to_le_bytes());
+            out.extend_from_slice(&function.to_le_bytes());
+        }
+        Target::Named(name) => write_bytes(out, name.as_bytes()),
+    }
+}
+
+fn write_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+    out.extend_from_slice(bytes);
+}
+
+fn write_outcome(out: &mut Vec<u8>, outcome: &Result<&[u8], TaskError>) {
+    match outcome {
+        Ok(bytes) => {
+            out.push(0);
+            out.extend_from_slice(bytes);
+        }
+        Err(error) => {
+            out.push(1);
+            codec::encode_message(error, out);
+        }
+    }
+}
+
+fn flags(is_async: bool, target: &Target) -> u8 {
+    let named = match target {
+        Target::Image { .. } => 0,
+        Target::Named(_) => NAMED,
+    };
+    named | if is_async { ASYNC } else { 0 }
+}
+
+/// A `Duration` as whole nanoseconds; 584 years are the most.
+fn nanos(time: Duration) -> [u8; 8] {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).to_le_bytes()
+}
+
+impl TaskFrame<'_> {
+    /// Appends the frame.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        frame(out, kind::TASK, |out| {
+            let extra = if self.extra.is_some() { EXTRA } else { 0 };
+            out.push(flags(self.is_async, &self.target) | extra);
+            out.extend_from_slice(&self.slot.to_le_bytes());
+            out.extend_from_slice(&self.attempt.to_le_bytes());
+            out.extend_from_slice(&self.task.get().to_le_bytes());
+            write_target(out, &self.target);
+            if let Some(extra) = &self.extra {
+                let mut bytes = Vec::new();
+                codec::encode_message(extra, &mut bytes);
+                write_bytes(out, &bytes);
+            }
+            out.extend_from_slice(self.arg);
+        });
+    }
+}
+
+impl ToWorker<'_> {
+    /// Appends the frame.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Task(task) => task.encode(out),
+            Self::Share(id, bytes) => frame(out, kind::SHARE, |out| {
+                out.extend_from_slice(&id.0.to_le_bytes());
+                out.extend_from_slice(bytes);
+            }),
+            Self::Unshare(id) => frame(out, kind::UNSHARE, |out| {
+                out.extend_from_slice(&id.0.to_le_bytes());
+            }),
+            Self::NestedDone(nested, outcome) => frame(out, kind::NESTED_DONE, |out| {
+                out.extend_from_slice(&nested.to_le_bytes());
+                write_outcome(out, outcome);
+            }),
+            Self::Exit => frame(out, kind::EXIT, |_| {}),
+            Self::Ping => frame(out, kind::PING, |_| {}),
+            Self::Stop(slot, grace) => frame(out, kind::STOP, |out| {
+                out.extend_from_slice(&slot.to_le_bytes());
+                out.extend_from_slice(&nanos(*grace));
+            }),
+            Self::Revoke(slot) => frame(out, kind::REVOKE, |out| {
+                out.extend_from_slice(&slot.to_le_bytes());
+            }),
+        }
+    }
+}
+
+/// Appends the frame of a task that has ended with a value, whose bytes `write` appends: no copy in between.
+///
+/// If `write` fails, nothing is appended.
+///
+/// # Errors
+///
+/// Those of `write`.
+pub fn encode_done<E>(
+    out: &mut Vec<u8>,
+    slot: u32,
+    write: impl FnOnce(&mut Vec<u8>) -> Result<Duration, E>,
+) -> Result<(), E> {
+    let start = out.len();
+    let mut result = Ok(());
+    frame(out, kind::DONE, |out| {
+        out.extend_from_slice(&slot.to_le_bytes());
+        let time_at = out.len();
+        out.extend_from_slice(&[0; 8]);
+        out.push(0);
+        match write(out) {
+            Ok(time) => out[time_at..time_at + 8].copy_from_slice(&nanos(time)),
+            Err(error) => result = Err(error),
+        }
+    });
+    if result.is_err() {
+        out.truncate(start);
+    }
+    result
+}
+
+impl FromWorker<'_> {
+    /// Appends the frame.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Ready(slots) => frame(out, kind::READY, |out| {
+                out.extend_from_slice(&slots.to_le_bytes());
+            }),
+            Self::Done(slot, time, outcome) => frame(out, kind::DONE, |out| {
+                out.extend_from_slice(&slot.to_le_bytes());
+                out.extend_from_slice(&nanos(*time));
+                write_outcome(out, outcome);
+            }),
+            Self::Nested(task) => frame(out, kind::NESTED, |out| {
+                out.push(flags(task.is_async, &task.target));
+                out.extend_from_slice(&task.nested.to_le_bytes());
+                write_target(out, &task.target);
+                let mut options = Vec::new();
+                codec::encode_message(&(&task.options, &task.shares), &mut options);
+                write_bytes(out, &options);
+                out.extend_from_slice(task.arg);
+            }),
+            Self::NestedCancel(nested) => frame(out, kind::NESTED_CANCEL, |out| {
+                out.extend_from_slice(&nested.to_le_bytes());
+            }),
+            Self::NestedShare(id, bytes) => frame(out, kind::NESTED_SHARE, |out| {
+                out.extend_from_slice(&id.0.to_le_bytes());
+                out.extend_from_slice(bytes);
+            }),
+            Self::Blocked(slot) => frame(out, kind::BLOCKED, |out| {
+                out.extend_from_slice(&slot.to_le_bytes());
+            }),
+            Self::Unblocked(slot) => frame(out, kind::UNBLOCKED, |out| {
+                out.extend_from_slice(&slot.to_le_bytes());
+            }),
+            Self::Progress(slot, fraction) => frame(out, kind::PROGRESS, |out| {
+                out.extend_from_slice(&slot.to_le_bytes());
+                out.extend_from_slice(&fraction.to_le_bytes());
+            }),
+            Self::Revoked(slot, taken) => frame(out, kind::REVOKED, |out| {
+                out.extend_from_slice(&slot.to_le_bytes());
+                out.push(u8::from(*taken));
+            }),
+            Self::Output(slot, stdout, stderr) => frame(out, kind::OUTPUT, |out| {
+                out.extend_from_slice(&slot.to_le_bytes());
+                write_bytes(out, stdout);
+                out.extend_from_slice(stderr);
+            }),
+            Self::Pong => frame(out, kind::PONG, |_| {}),
+        }
+    }
+}
+
+/// Reads a body from the front; every step may find it too short.
+struct Reader<'a> {
+    kind: u8,
+    len: usize,
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    fn new(body: &'a [u8]) -> Result<Self, WireError> {
+        let (&kind, rest) = body.split_first().ok_or(WireError::Truncated { kind: 0, len: 0 })?;
+        Ok(Self { kind, len: body.len(), rest })
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
+        let (array, rest) = self.rest.split_first_chunk().ok_or(self.truncated())?;
+        self.rest = rest;
+        Ok(*array)
+    }
+
+    fn truncated(&self) -> WireError {
+        WireError::Truncated { kind: self.kind, len: self.len }
+    }
+
+    fn garbled(&self, message: impl Into<String>) -> WireError {
+        WireError::Garbled { kind: self.kind, message: message.into() }
+    }
+
+    fn byte(&mut self) -> Result<u8, WireError> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+
+    fn u32(&mut self) -> Result<u32, WireError> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Result<u64, WireError> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    fn share_id(&mut self) -> Result<ShareId, WireError> {
+        self.array().map(|bytes| ShareId(u128::from_le_bytes(bytes)))
+    }
+
+    fn bytes(&mut self) -> Result<&'a [u8], WireError> {
+        let len = self.u32()? as usize;
+        let (bytes, rest) = self.rest.split_at_checked(len).ok_or(self.truncated())?;
+        self.rest = rest;
+        Ok(bytes)
+    }
+
+    fn target(&mut self, flags: u8) -> Result<Target, WireError> {
+        if flags & NAMED == 0 {
+            return Ok(Target::Image { descriptor: self.u64()?, function: self.u64()? });
+        }
+        let name = std::str::from_utf8(self.bytes()?).map_err(|it| self.garbled(it.to_string()))?;
+        Ok(Target::Named(name.to_owned()))
+    }
+
+    fn outcome(&mut self) -> Result<Result<&'a [u8], TaskError>, WireError> {
+        match self.byte()? {
+            0 => Ok(Ok(self.rest)),
+            _ => match codec::decode_message(self.rest) {
+                Ok(error) => Ok(Err(error)),
+                Err(message) => Err(self.garbled(message)),
+            },
+        }
+    }
+}
+
+impl<'a> ToWorker<'a> {
+    /// Reads the body of a frame.
+    ///
+    /// # Errors
+    ///
+    /// If it is not one that an executor of this version sends.
+    pub fn decode(body: &'a [u8]) -> Result<Self, WireError> {
+        let mut reader = Reader::new(body)?;
+        Ok(match reader.kind {
+            kind::TASK => {
+                let flags = reader.byte()?;
+                Self::Task(TaskFrame {
+                    slot: reader.u32()?,
+                    attempt: reader.u32()?,
+                    task: TaskId(reader.u64()?),
+                    is_async: flags & ASYNC != 0,
+                    target: reader.target(flags)?,
+                    extra: match flags & EXTRA {
+                        0 => None,
+                        _ => {
+                            let bytes = reader.bytes()?;
+                            Some(codec::decode_message(bytes).map_err(|it| reader.garbled(it))?)
+                        }
+                    },
+                    arg: reader.rest,
+                })
+            }
+            kind::SHARE => Self::Share(reader.share_id()?, reader.rest),
+            kind::UNSHARE => Self::Unshare(reader.share_id()?),
+            kind::NESTED_DONE => Self::NestedDone(reader.u64()?, reader.outcome()?),
+            kind::EXIT => Self::Exit,
+            kind::PING => Self::Ping,
+            kind::STOP => Self::Stop(reader.u32()?, Duration::from_nanos(reader.u64()?)),
+            kind::REVOKE => Self::Revoke(reader.u32()?),
+            other => return Err(WireError::UnknownKind(other)),
+        })
+    }
+}
+
+impl<'a> FromWorker<'a> {
+    /// Reads the body of a frame.
+    ///
+    /// # Errors
+    ///
+    /// If it is not one that a worker of this version sends.
+    pub fn decode(body: &'a [u8]) -> Result<Self, WireError> {
+        let mut reader = Reader::new(body)?;
+        Ok(match reader.kind {
+            kind::READY => Self::Ready(reader.u32()?),
+            kind::DONE => Self::Done(reader.u32()?, Duration::from_nanos(reader.u64()?), reader.outcome()?),
+            kind::NESTED => {
+                let flags = reader.byte()?;
+                let nested = reader.u64()?;
+                let target = reader.target(flags)?;
+                let (options, shares) =
+                    codec::decode_message(reader.bytes()?).map_err(|it| reader.garbled(it))?;
+                Self::Nested(NestedFrame {
+                    nested,
+                    is_async: flags & ASYNC != 0,
+                    target,
+                    options,
+                    shares,
+                    arg: reader.rest,
+                })
+            }
+            kind::NESTED_CANCEL => Self::NestedCancel(reader.u64()?),
+            kind::NESTED_SHARE => Self::NestedShare(reader.share_id()?, reader.rest),
+            kind::BLOCKED => Self::Blocked(reader.u32()?),
+            kind::UNBLOCKED => Self::Unblocked(reader.u32()?),
+            kind::PROGRESS => Self::Progress(reader.u32()?, reader.array().map(f64::from_le_bytes)?),
+            kind::REVOKED => Self::Revoked(reader.u32()?, reader.byte()? != 0),
+            kind::OUTPUT => Self::Output(reader.u32()?, reader.bytes()?, reader.rest),
+            kind::PONG => Self::Pong,
+            other => return Err(WireError::UnknownKind(other)),
+        })
+    }
+}
