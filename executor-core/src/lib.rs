@@ -33,6 +33,7 @@ mod ext;
 mod identity;
 mod map;
 mod panic;
+pub mod scheduler;
 mod serial;
 mod shared;
 mod sync;

@@ -1,0 +1,367 @@
+//! The table of tasks: slots in chunks, threaded by their own links into whichever list each is in.
+
+use std::ops::{Index, IndexMut};
+use std::time::Duration;
+
+use super::config::TaskSpec;
+use super::key::{FIRST_GENERATION, TaskKey, next_generation};
+use super::timers::TimerId;
+
+/// No slot: the end of a list, or no worker.
+pub(super) const NIL: u32 = u32::MAX;
+
+const CHUNK_SHIFT: u32 = 9;
+/// Slots per chunk. Growing by chunks never copies the table, and wastes at most one of them (20
+/// KiB).
+const CHUNK: usize = 1 << CHUNK_SHIFT;
+
+/// Where a task is. A task is in exactly one list, and this says in which.
+///
+/// ```text
+///   Free -> Queued -> Ahead -> Running -> Free       sync
+///              |  \______________^  |
+///              |                    |
+///              +----> Async --------+---> Free       async
+///   Ahead, Running, Async -> Queued                  taken back, or worker lost
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Nowhere: the slot is in the list of free ones.
+    Free,
+    /// In a queue.
+    Queued,
+    /// At a worker, behind the tasks in its slots.
+    Ahead,
+    /// At a worker, in one of its slots: the worker may have begun it.
+    Running,
+    /// At a worker as an async task: the worker may have begun it.
+    Async,
+}
+
+/// How far the taking back of a task is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Revoke {
+    /// Not asked.
+    No,
+    /// The action waits to be polled.
+    Asked,
+    /// The driver has it and owes an answer.
+    Sent,
+    /// The worker had begun the task.
+    Refused,
+}
+
+/// One task. Its payload is gone as soon as it is resolved; while a worker still holds it after
+/// that, it is a *ghost*.
+#[derive(Debug)]
+pub(super) struct Task<T> {
+    pub(super) payload: Option<T>,
+    /// What most tasks do not have.
+    pub(super) rare: Option<Box<Rare>>,
+    generation: u32,
+    pub(super) prev: u32,
+    pub(super) next: u32,
+    /// The slot of the worker that holds it.
+    pub(super) worker: u32,
+    /// The running or next attempt, from 1.
+    pub(super) attempt: u32,
+    pub(super) place: Place,
+    pub(super) revoke: Revoke,
+    pub(super) flags: Flags,
+}
+
+/// Options that few tasks set, and the timer that few tasks need.
+#[derive(Debug, Default)]
+pub(super) struct Rare {
+    pub(super) priority: i32,
+    pub(super) retries: u32,
+    pub(super) timeout: Option<Duration>,
+    pub(super) pin: Option<u32>,
+    pub(super) timer: Option<TimerId>,
+}
+
+/// Yes-or-no properties of a task.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Flags(u8);
+
+impl Flags {
+    /// From the spec.
+    pub(super) const IDEMPOTENT: Self = Self(1);
+    /// From the spec.
+    pub(super) const ASYNC: Self = Self(2);
+    /// From the spec: it has a pin.
+    pub(super) const PINNED: Self = Self(4);
+    /// It waits for a task of its own pool.
+    pub(super) const BLOCKED: Self = Self(8);
+    /// It counts in `loose` or `loose_async` of its worker: it may be taken back, and nobody has
+    /// tried.
+    pub(super) const LOOSE: Self = Self(16);
+
+    #[inline]
+    pub(super) fn has(self, flag: Self) -> bool {
+        self.0 & flag.0 != 0
+    }
+
+    #[inline]
+    pub(super) fn set(&mut self, flag: Self) {
+        self.0 |= flag.0;
+    }
+
+    /// Clears a flag; whether it was set.
+    #[inline]
+    pub(super) fn take(&mut self, flag: Self) -> bool {
+        let had = self.has(flag);
+        self.0 &= !flag.0;
+        had
+    }
+}
+
+impl<T> Task<T> {
+    fn vacant(next: u32) -> Self {
+        Self {
+            payload: None,
+            rare: None,
+            generation: FIRST_GENERATION,
+            prev: NIL,
+            next,
+            worker: NIL,
+            attempt: 0,
+            place: Place::Free,
+            revoke: Revoke::No,
+            flags: Flags::default(),
+        }
+    }
+
+    /// Resolved, but still at a worker.
+    #[inline]
+    pub(super) fn is_ghost(&self) -> bool {
+        self.payload.is_none()
+    }
+
+    pub(super) fn is_async(&self) -> bool {
+        self.flags.has(Flags::ASYNC)
+    }
+
+    /// A worker holds it.
+    #[inline]
+    pub(super) fn is_at_worker(&self) -> bool {
+        matches!(self.place, Place::Ahead | Place::Running | Place::Async)
+    }
+
+    pub(super) fn priority(&self) -> i32 {
+        self.rare.as_ref().map_or(0, |rare| rare.priority)
+    }
+
+    pub(super) fn retries(&self) -> u32 {
+        self.rare.as_ref().map_or(0, |rare| rare.retries)
+    }
+
+    pub(super) fn pin(&self) -> Option<u32> {
+        self.rare.as_ref().and_then(|rare| rare.pin)
+    }
+
+    pub(super) fn timer_mut(&mut self) -> &mut Option<TimerId> {
+        &mut self.rare.get_or_insert_default().timer
+    }
+}
+
+/// All tasks, by slot.
+#[derive(Debug)]
+pub(super) struct Tasks<T> {
+    chunks: Vec<Box<[Task<T>; CHUNK]>>,
+    free: u32,
+    len: usize,
+}
+
+impl<T> Tasks<T> {
+    pub(super) fn new() -> Self {
+        Self {
+            chunks: Vec::new(),
+            free: NIL,
+            len: 0,
+        }
+    }
+
+    /// Tasks in the table, ghosts included.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The slot of a task that is still there.
+    #[inline]
+    pub(super) fn find(&self, key: TaskKey) -> Option<u32> {
+        let (slot, generation) = key.parts();
+        let chunk = self.chunks.get((slot >> CHUNK_SHIFT) as usize)?;
+        let task = &chunk[slot as usize % CHUNK];
+        (task.generation == generation && task.place != Place::Free).then_some(slot)
+    }
+
+    #[inline]
+    pub(super) fn key(&self, slot: u32) -> TaskKey {
+        TaskKey::new(slot, self[slot].generation)
+    }
+
+    #[inline]
+    pub(super) fn insert(&mut self, spec: &TaskSpec, payload: T) -> u32 {
+        if self.free == NIL {
+            self.grow();
+        }
+        let slot = self.free;
+        let task = &mut self[slot];
+        let next = task.next;
+        task.payload = Some(payload);
+        task.attempt = 1;
+        task.place = Place::Queued;
+        task.revoke = Revoke::No;
+        task.flags = flags_of(spec);
+        if spec.priority != 0 || spec.retries != 0 || spec.timeout.is_some() || spec.pin.is_some() {
+            task.rare = Some(rare_of(spec));
+        }
+        self.free = next;
+        self.len += 1;
+        slot
+    }
+
+    /// Empties a slot that is in no list and has no timer.
+    #[inline]
+    pub(super) fn remove(&mut self, slot: u32) -> Option<T> {
+        let free = self.free;
+        let task = &mut self[slot];
+        debug_assert!(
+            task.rare.as_ref().is_none_or(|rare| rare.timer.is_none()),
+            "a timer would outlive its task"
+        );
+        task.place = Place::Free;
+        task.generation = next_generation(task.generation);
+        task.worker = NIL;
+        task.next = free;
+        task.rare = None;
+        let payload = task.payload.take();
+        self.free = slot;
+        self.len -= 1;
+        payload
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        let first = (self.chunks.len() << CHUNK_SHIFT) as u32;
+        let last = first + CHUNK as u32 - 1;
+        let slots: Box<[_]> = (first..=last)
+            .map(|slot| Task::vacant(if slot == last { NIL } else { slot + 1 }))
+            .collect();
+        if let Ok(chunk) = slots.try_into() {
+            self.chunks.push(chunk);
+        }
+        self.free = first;
+    }
+}
+
+fn flags_of(spec: &TaskSpec) -> Flags {
+    let bit = |set: bool, flag: Flags| if set { flag.0 } else { 0 };
+    Flags(
+        bit(spec.idempotent, Flags::IDEMPOTENT)
+            | bit(spec.is_async, Flags::ASYNC)
+            | bit(spec.pin.is_some(), Flags::PINNED),
+    )
+}
+
+#[cold]
+fn rare_of(spec: &TaskSpec) -> Box<Rare> {
+    let TaskSpec {
+        priority,
+        timeout,
+        retries,
+        pin,
+        ..
+    } = *spec;
+    Box::new(Rare {
+        priority,
+        retries,
+        timeout,
+        pin,
+        timer: None,
+    })
+}
+
+impl<T> Index<u32> for Tasks<T> {
+    type Output = Task<T>;
+
+    #[inline]
+    fn index(&self, slot: u32) -> &Task<T> {
+        &self.chunks[(slot >> CHUNK_SHIFT) as usize][slot as usize % CHUNK]
+    }
+}
+
+impl<T> IndexMut<u32> for Tasks<T> {
+    #[inline]
+    fn index_mut(&mut self, slot: u32) -> &mut Task<T> {
+        &mut self.chunks[(slot >> CHUNK_SHIFT) as usize][slot as usize % CHUNK]
+    }
+}
+
+/// A list of tasks, threaded through their `prev` and `next`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct List {
+    pub(super) head: u32,
+    pub(super) tail: u32,
+}
+
+impl List {
+    pub(super) const EMPTY: Self = Self {
+        head: NIL,
+        tail: NIL,
+    };
+
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.head == NIL
+    }
+
+    #[inline]
+    pub(super) fn push_back<T>(&mut self, tasks: &mut Tasks<T>, slot: u32) {
+        let task = &mut tasks[slot];
+        (task.prev, task.next) = (self.tail, NIL);
+        match self.tail {
+            NIL => self.head = slot,
+            tail => tasks[tail].next = slot,
+        }
+        self.tail = slot;
+    }
+
+    pub(super) fn push_front<T>(&mut self, tasks: &mut Tasks<T>, slot: u32) {
+        let task = &mut tasks[slot];
+        (task.prev, task.next) = (NIL, self.head);
+        match self.head {
+            NIL => self.tail = slot,
+            head => tasks[head].prev = slot,
+        }
+        self.head = slot;
+    }
+
+    #[inline]
+    pub(super) fn pop_front<T>(&mut self, tasks: &mut Tasks<T>) -> Option<u32> {
+        let slot = self.head;
+        if slot == NIL {
+            return None;
+        }
+        self.head = tasks[slot].next;
+        match self.head {
+            NIL => self.tail = NIL,
+            head => tasks[head].prev = NIL,
+        }
+        Some(slot)
+    }
+
+    #[inline]
+    pub(super) fn unlink<T>(&mut self, tasks: &mut Tasks<T>, slot: u32) {
+        let Task { prev, next, .. } = tasks[slot];
+        match prev {
+            NIL => self.head = next,
+            _ => tasks[prev].next = next,
+        }
+        match next {
+            NIL => self.tail = prev,
+            _ => tasks[next].prev = prev,
+        }
+    }
+}
