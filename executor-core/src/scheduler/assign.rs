@@ -72,11 +72,7 @@ impl<T> Scheduler<T> {
     #[inline]
     fn send_action(&self, worker: u32, slot: u32) -> Action<T> {
         let attempt = self.tasks[slot].attempt;
-        Action::Send {
-            worker: self.workers.key(worker),
-            task: self.tasks.key(slot),
-            attempt,
-        }
+        Action::Send { worker: self.workers.key(worker), task: self.tasks.key(slot), attempt }
     }
 
     #[cold]
@@ -87,9 +83,8 @@ impl<T> Scheduler<T> {
                 let sync_room = state.held < state.credit(&self.config);
                 let async_room = state.has_async_room(&self.config);
                 let fits = |is_async: bool| if is_async { async_room } else { sync_room };
-                if let Some(slot) = self
-                    .queues
-                    .pop_pinned(&mut self.tasks, index, |task| fits(task.is_async()))
+                if let Some(slot) =
+                    self.queues.pop_pinned(&mut self.tasks, index, |task| fits(task.is_async()))
                 {
                     self.attach(worker, slot, now);
                     self.refresh(worker);

@@ -32,16 +32,8 @@ pub(super) struct Buckets {
 
 impl Buckets {
     pub(super) fn new() -> Self {
-        let empty = Bucket {
-            head: NIL,
-            tail: NIL,
-            len: 0,
-        };
-        Self {
-            buckets: [empty; LEVELS],
-            mask: 0,
-            links: Vec::new(),
-        }
+        let empty = Bucket { head: NIL, tail: NIL, len: 0 };
+        Self { buckets: [empty; LEVELS], mask: 0, links: Vec::new() }
     }
 
     /// A worker of the lowest level.
@@ -58,10 +50,7 @@ impl Buckets {
 
     /// How many workers are below a level.
     pub(super) fn count_below(&self, level: u8) -> usize {
-        self.buckets[..level as usize]
-            .iter()
-            .map(|bucket| bucket.len as usize)
-            .sum()
+        self.buckets[..level as usize].iter().map(|bucket| bucket.len as usize).sum()
     }
 
     /// Whether any worker is below a level.
@@ -94,13 +83,7 @@ impl Buckets {
 
     fn push_front(&mut self, worker: u32, level: u8) {
         let head = self.buckets[level as usize].head;
-        self.set_links(
-            worker,
-            Links {
-                prev: NIL,
-                next: head,
-            },
-        );
+        self.set_links(worker, Links { prev: NIL, next: head });
         let bucket = &mut self.buckets[level as usize];
         bucket.head = worker;
         bucket.len += 1;
@@ -113,13 +96,7 @@ impl Buckets {
 
     fn push_back(&mut self, worker: u32, level: u8) {
         let tail = self.buckets[level as usize].tail;
-        self.set_links(
-            worker,
-            Links {
-                prev: tail,
-                next: NIL,
-            },
-        );
+        self.set_links(worker, Links { prev: tail, next: NIL });
         let bucket = &mut self.buckets[level as usize];
         bucket.tail = worker;
         bucket.len += 1;
@@ -150,13 +127,7 @@ impl Buckets {
     fn set_links(&mut self, worker: u32, links: Links) {
         let slot = worker as usize;
         if slot >= self.links.len() {
-            self.links.resize(
-                slot + 1,
-                Links {
-                    prev: NIL,
-                    next: NIL,
-                },
-            );
+            self.links.resize(slot + 1, Links { prev: NIL, next: NIL });
         }
         self.links[slot] = links;
     }

@@ -18,17 +18,13 @@ impl<T> Scheduler<T> {
     /// What was submitted for a task; `None` once it is resolved.
     #[inline]
     pub fn payload(&self, task: TaskKey) -> Option<&T> {
-        self.tasks
-            .find(task)
-            .and_then(|slot| self.tasks[slot].payload.as_ref())
+        self.tasks.find(task).and_then(|slot| self.tasks[slot].payload.as_ref())
     }
 
     /// What was submitted for a task, to be changed; `None` once it is resolved.
     #[inline]
     pub fn payload_mut(&mut self, task: TaskKey) -> Option<&mut T> {
-        self.tasks
-            .find(task)
-            .and_then(|slot| self.tasks[slot].payload.as_mut())
+        self.tasks.find(task).and_then(|slot| self.tasks[slot].payload.as_mut())
     }
 
     /// The running or next attempt of a task, from 1; `None` once it is resolved.
@@ -45,9 +41,7 @@ impl<T> Scheduler<T> {
 
     /// The index that a worker was given; `None` once it is lost or retired.
     pub fn worker_index(&self, worker: WorkerKey) -> Option<u32> {
-        self.workers
-            .find(worker)
-            .map(|slot| self.workers[slot].index)
+        self.workers.find(worker).map(|slot| self.workers[slot].index)
     }
 
     /// What a worker holds: sync tasks in the order they were sent, then async ones, resolved ones
@@ -66,16 +60,12 @@ impl<T> Scheduler<T> {
 
     /// How many sync tasks a worker holds.
     pub fn held(&self, worker: WorkerKey) -> usize {
-        self.workers
-            .find(worker)
-            .map_or(0, |slot| self.workers[slot].held as usize)
+        self.workers.find(worker).map_or(0, |slot| self.workers[slot].held as usize)
     }
 
     /// How many sync tasks a worker may hold now; 0 for one that takes none.
     pub fn credit(&self, worker: WorkerKey) -> usize {
-        self.workers
-            .find(worker)
-            .map_or(0, |slot| self.workers[slot].credit(&self.config) as usize)
+        self.workers.find(worker).map_or(0, |slot| self.workers[slot].credit(&self.config) as usize)
     }
 
     /// Tasks in the queue.

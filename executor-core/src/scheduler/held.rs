@@ -224,9 +224,7 @@ impl<T> Scheduler<T> {
                 state.async_level = level;
             }
         }
-        if state.awaited
-            && (state.held < state.credit(&self.config) || state.has_async_room(&self.config))
-        {
+        if state.awaited && (state.held < state.credit(&self.config) || state.has_async_room(&self.config)) {
             state.awaited = false;
             self.pins_to_check.push(state.index);
         }
@@ -239,12 +237,9 @@ impl<T> Scheduler<T> {
         if let Some(timer) = state.stall_timer.take() {
             self.timers.disarm(timer);
         }
-        self.available
-            .shift(worker, state.sync_level, buckets::NOWHERE);
-        self.loaded
-            .shift(worker, state.loose_level, buckets::NOWHERE);
-        self.async_available
-            .shift(worker, state.async_level, buckets::NOWHERE);
+        self.available.shift(worker, state.sync_level, buckets::NOWHERE);
+        self.loaded.shift(worker, state.loose_level, buckets::NOWHERE);
+        self.async_available.shift(worker, state.async_level, buckets::NOWHERE);
         self.workers.remove(worker);
     }
 

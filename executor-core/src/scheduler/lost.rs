@@ -46,13 +46,7 @@ impl<T> Scheduler<T> {
 
     /// One task of a worker with several slots was lost with the process that ran it; the worker
     /// itself lives.
-    pub fn handle_task_lost(
-        &mut self,
-        now: Instant,
-        worker: WorkerKey,
-        task: TaskKey,
-        began: Began,
-    ) {
+    pub fn handle_task_lost(&mut self, now: Instant, worker: WorkerKey, task: TaskKey, began: Began) {
         let Some((slot, task)) = self.find_held(worker, task) else {
             return;
         };
@@ -72,12 +66,7 @@ impl<T> Scheduler<T> {
     }
 
     /// Decides on a task in no list, whose worker is gone.
-    fn settle_lost(
-        &mut self,
-        worker: WorkerKey,
-        slot: u32,
-        mut began: impl FnMut(TaskKey) -> Began,
-    ) {
+    fn settle_lost(&mut self, worker: WorkerKey, slot: u32, mut began: impl FnMut(TaskKey) -> Began) {
         let key = self.tasks.key(slot);
         let task = &mut self.tasks[slot];
         if task.is_ghost() {

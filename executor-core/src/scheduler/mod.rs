@@ -207,10 +207,7 @@ impl<T> Scheduler<T> {
         }
         if self.closing == Some(ShutdownMode::Kill) {
             self.workers[worker].state = WorkerState::Doomed;
-            self.actions.push_back(Action::Kill {
-                worker: key,
-                task: None,
-            });
+            self.actions.push_back(Action::Kill { worker: key, task: None });
         }
         self.refresh(worker);
         key
@@ -366,10 +363,7 @@ impl<T> Scheduler<T> {
         match *action {
             Action::Revoke { worker, task } => self.confirm_revoke(worker, task),
             Action::Stop { worker, task } => self.find_held(worker, task).is_some(),
-            Action::Kill {
-                worker,
-                task: Some(task),
-            } => self.confirm_kill(worker, task),
+            Action::Kill { worker, task: Some(task) } => self.confirm_kill(worker, task),
             Action::Send { .. }
             | Action::Kill { task: None, .. }
             | Action::Fail { .. }

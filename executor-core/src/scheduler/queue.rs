@@ -16,11 +16,7 @@ pub(super) struct PriorityQueue {
 
 impl PriorityQueue {
     pub(super) fn new() -> Self {
-        Self {
-            above: BTreeMap::new(),
-            zero: List::EMPTY,
-            below: BTreeMap::new(),
-        }
+        Self { above: BTreeMap::new(), zero: List::EMPTY, below: BTreeMap::new() }
     }
 
     #[inline]
@@ -44,9 +40,7 @@ impl PriorityQueue {
         if !self.above.is_empty() {
             return pop_highest(&mut self.above, tasks);
         }
-        self.zero
-            .pop_front(tasks)
-            .or_else(|| pop_highest(&mut self.below, tasks))
+        self.zero.pop_front(tasks).or_else(|| pop_highest(&mut self.below, tasks))
     }
 
     pub(super) fn remove<T>(&mut self, tasks: &mut Tasks<T>, slot: u32) {

@@ -42,11 +42,7 @@ impl<T> Scheduler<T> {
         let task = self.tasks.key(slot);
         let payload = self.release(slot)?;
         self.failed += 1;
-        Some(Action::Fail {
-            task,
-            payload,
-            failure,
-        })
+        Some(Action::Fail { task, payload, failure })
     }
 
     /// Asks all workers for what they hold ahead.
@@ -63,10 +59,7 @@ impl<T> Scheduler<T> {
         for worker in present {
             self.close_tasks_of(worker);
             self.workers[worker].state = WorkerState::Doomed;
-            self.actions.push_back(Action::Kill {
-                worker: self.workers.key(worker),
-                task: None,
-            });
+            self.actions.push_back(Action::Kill { worker: self.workers.key(worker), task: None });
             self.refresh(worker);
         }
     }

@@ -32,11 +32,7 @@ impl<T> Scheduler<T> {
         let task = &mut self.tasks[slot];
         *task.timer_mut() = None;
         let attempts = task.attempt;
-        let limit = task
-            .rare
-            .as_ref()
-            .and_then(|rare| rare.timeout)
-            .unwrap_or_default();
+        let limit = task.rare.as_ref().and_then(|rare| rare.timeout).unwrap_or_default();
         if let Some(payload) = self.make_ghost(slot, now) {
             self.push_fail(key, payload, Failure::TimedOut { limit, attempts });
         }
@@ -79,10 +75,7 @@ impl<T> Scheduler<T> {
     }
 
     fn push_stop(&mut self, worker: u32, slot: u32) {
-        let action = Action::Stop {
-            worker: self.workers.key(worker),
-            task: self.tasks.key(slot),
-        };
+        let action = Action::Stop { worker: self.workers.key(worker), task: self.tasks.key(slot) };
         self.actions.push_back(action);
     }
 
@@ -99,10 +92,7 @@ impl<T> Scheduler<T> {
     pub(super) fn on_grace(&mut self, slot: u32) {
         *self.tasks[slot].timer_mut() = None;
         let worker = self.workers.key(self.tasks[slot].worker);
-        self.actions.push_back(Action::Kill {
-            worker,
-            task: Some(self.tasks.key(slot)),
-        });
+        self.actions.push_back(Action::Kill { worker, task: Some(self.tasks.key(slot)) });
     }
 
     /// Whether a task is still to be killed; a worker with one slot is doomed with it.
@@ -123,11 +113,7 @@ impl<T> Scheduler<T> {
 
     pub(super) fn push_fail(&mut self, task: TaskKey, payload: T, failure: Failure) {
         self.failed += 1;
-        self.actions.push_back(Action::Fail {
-            task,
-            payload,
-            failure,
-        });
+        self.actions.push_back(Action::Fail { task, payload, failure });
     }
 
     /// Forgets what a task was to its worker, which is gone.

@@ -52,10 +52,7 @@ impl<T> Scheduler<T> {
         }
         state.revoking += 1;
         self.revoking += 1;
-        self.actions.push_back(Action::Revoke {
-            worker: self.workers.key(worker),
-            task: key,
-        });
+        self.actions.push_back(Action::Revoke { worker: self.workers.key(worker), task: key });
     }
 
     /// A polled `Revoke` counts as sent, unless its task has left the worker since.

@@ -175,11 +175,7 @@ pub(super) struct Tasks<T> {
 
 impl<T> Tasks<T> {
     pub(super) fn new() -> Self {
-        Self {
-            chunks: Vec::new(),
-            free: NIL,
-            len: 0,
-        }
+        Self { chunks: Vec::new(), free: NIL, len: 0 }
     }
 
     /// Tasks in the table, ghosts included.
@@ -246,9 +242,8 @@ impl<T> Tasks<T> {
     fn grow(&mut self) {
         let first = (self.chunks.len() << CHUNK_SHIFT) as u32;
         let last = first + CHUNK as u32 - 1;
-        let slots: Box<[_]> = (first..=last)
-            .map(|slot| Task::vacant(if slot == last { NIL } else { slot + 1 }))
-            .collect();
+        let slots: Box<[_]> =
+            (first..=last).map(|slot| Task::vacant(if slot == last { NIL } else { slot + 1 })).collect();
         if let Ok(chunk) = slots.try_into() {
             self.chunks.push(chunk);
         }
@@ -267,20 +262,8 @@ fn flags_of(spec: &TaskSpec) -> Flags {
 
 #[cold]
 fn rare_of(spec: &TaskSpec) -> Box<Rare> {
-    let TaskSpec {
-        priority,
-        timeout,
-        retries,
-        pin,
-        ..
-    } = *spec;
-    Box::new(Rare {
-        priority,
-        retries,
-        timeout,
-        pin,
-        timer: None,
-    })
+    let TaskSpec { priority, timeout, retries, pin, .. } = *spec;
+    Box::new(Rare { priority, retries, timeout, pin, timer: None })
 }
 
 impl<T> Index<u32> for Tasks<T> {
@@ -307,10 +290,7 @@ pub(super) struct List {
 }
 
 impl List {
-    pub(super) const EMPTY: Self = Self {
-        head: NIL,
-        tail: NIL,
-    };
+    pub(super) const EMPTY: Self = Self { head: NIL, tail: NIL };
 
     #[inline]
     pub(super) fn is_empty(&self) -> bool {

@@ -106,11 +106,7 @@ impl Timers {
             let Some(mut least) = self.heap.get(left).map(|_| left) else {
                 break;
             };
-            if self
-                .heap
-                .get(left + 1)
-                .is_some_and(|right| right.at < self.heap[left].at)
-            {
+            if self.heap.get(left + 1).is_some_and(|right| right.at < self.heap[left].at) {
                 least = left + 1;
             }
             if self.heap[position].at <= self.heap[least].at {

@@ -134,11 +134,7 @@ impl Worker {
         if self.state != WorkerState::Ready || self.paused {
             return 0;
         }
-        let ahead = if self.stalled || self.blocked > 0 {
-            0
-        } else {
-            self.window.min(config.max_ahead)
-        };
+        let ahead = if self.stalled || self.blocked > 0 { 0 } else { self.window.min(config.max_ahead) };
         self.slots.saturating_add(ahead.saturating_mul(self.slots))
     }
 
@@ -228,10 +224,7 @@ pub(super) struct Workers {
 
 impl Workers {
     pub(super) fn new() -> Self {
-        Self {
-            slots: Vec::new(),
-            free: Vec::new(),
-        }
+        Self { slots: Vec::new(), free: Vec::new() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -246,8 +239,7 @@ impl Workers {
                 slot
             }
             None => {
-                self.slots
-                    .push(Worker::new(FIRST_GENERATION, index, slots, now));
+                self.slots.push(Worker::new(FIRST_GENERATION, index, slots, now));
                 self.slots.len() as u32 - 1
             }
         }
@@ -273,10 +265,7 @@ impl Workers {
 
     /// The slots of all workers that are there.
     pub(super) fn present(&self) -> impl Iterator<Item = u32> {
-        (0..)
-            .zip(&self.slots)
-            .filter(|(_, worker)| worker.state != WorkerState::Gone)
-            .map(|(slot, _)| slot)
+        (0..).zip(&self.slots).filter(|(_, worker)| worker.state != WorkerState::Gone).map(|(slot, _)| slot)
     }
 }
 

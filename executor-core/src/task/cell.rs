@@ -405,11 +405,32 @@ impl Ref {
                 }
                 super::CancelOutcome::Cancelled
             }
-            Cancel::Held => match owner::find(header.owner.load(Ordering::Acquire)) {
-                Some(owner) => owner.cancel(header.word.load(Ordering::Relaxed), header.id),
-                None => super::CancelOutcome::FlagRaised,
-            },
+            Cancel::Held => self.ask_owner_to_cancel(),
         }
+    }
+
+    /// As [`cancel`](Self::cancel), for a task whose outcome has to go through its job.
+    pub(super) fn cancel_held(&self) -> super::CancelOutcome {
+        if self.snapshot().is_done() {
+            return super::CancelOutcome::TooLate;
+        }
+        self.header().state.request_cancel();
+        self.ask_owner_to_cancel()
+    }
+
+    fn ask_owner_to_cancel(&self) -> super::CancelOutcome {
+        let header = self.header();
+        match owner::find(header.owner.load(Ordering::Acquire)) {
+            Some(owner) => owner.cancel(header.word.load(Ordering::Relaxed), header.id),
+            None => super::CancelOutcome::FlagRaised,
+        }
+    }
+
+    /// Takes a held task back from its backend, if its body has not begun.
+    pub(super) fn revoke(&self) -> bool {
+        let header = self.header();
+        owner::find(header.owner.load(Ordering::Acquire))
+            .is_some_and(|owner| owner.revoke(header.word.load(Ordering::Relaxed), header.id))
     }
 
     pub(super) fn owner_progress(&self) -> Option<f64> {

@@ -12,7 +12,7 @@ use super::cell::{ErasedOutput, Extra, Ref, Relay, StartedTask};
 use super::future::TaskFuture;
 use super::options::TaskOptions;
 use super::owner::OwnerId;
-use super::{CallOnce, TaskId};
+use super::{CallOnce, CancelOutcome, TaskId};
 use crate::context::{Host, Scope};
 use crate::error::TaskError;
 use crate::identity::Target;
@@ -58,8 +58,8 @@ impl Job {
         Job::new(CallOnce::new(), f, None)
     }
 
-    /// A job that another process has encoded. `sink` is called once with the serialised result or the error; it
-    /// must not block.
+    /// A job that another process has encoded, for an executor that serialises. `sink` is called once with the serialised
+    /// result or the error, on whichever thread completes the task; it must not block. The handle is the submitter's.
     pub fn from_encoded(
         target: Target,
         payload: Vec<u8>,
@@ -67,14 +67,15 @@ impl Job {
         options: TaskOptions,
         shares: Vec<Arc<ShareBlob>>,
         sink: impl FnOnce(Result<Vec<u8>, TaskError>) + Send + 'static,
-    ) -> Job {
+    ) -> (Job, RelayHandle) {
         let extra = (options != TaskOptions::default()).then(|| Extra::new(options));
         let relay = Relay { target, is_async, sink: Box::new(sink) };
         let task = Ref::new_relay(relay, payload, extra);
         if !shares.is_empty() {
             task.set_shares(shares);
         }
-        Job { task }
+        let handle = RelayHandle { task: task.another() };
+        (Job { task }, handle)
     }
 
     /// The argument of a job that no executor has taken.
@@ -292,5 +293,33 @@ impl Clone for JobHandle {
 impl fmt::Debug for JobHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("JobHandle").field(&self.task.id()).finish()
+    }
+}
+
+/// The submitter's side of a job from [`Job::from_encoded`]: it may stop the task, once an executor has taken it.
+pub struct RelayHandle {
+    task: Ref,
+}
+
+impl RelayHandle {
+    /// Cancels the task as [`TaskFuture::cancel`] does; the sink is called with the outcome.
+    pub fn cancel(&self) -> CancelOutcome {
+        self.task.cancel_held()
+    }
+
+    /// Takes the task back if its body has not begun. True if it never begins; the sink is called with `Cancelled`.
+    pub fn revoke(&self) -> bool {
+        self.task.revoke()
+    }
+
+    /// What the task last told about its progress.
+    pub fn progress(&self) -> Option<f64> {
+        self.task.owner_progress()
+    }
+}
+
+impl fmt::Debug for RelayHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RelayHandle").field(&self.task.id()).finish()
     }
 }

@@ -25,6 +25,9 @@ pub trait Owner: Send + Sync {
     /// Cancels the task. `word` is what the backend stored in the job with `set_owner`; it may be stale.
     fn cancel(&self, word: u64, task: TaskId) -> CancelOutcome;
 
+    /// Takes the task back if its body has not begun. True if it never begins; then it is resolved as cancelled.
+    fn revoke(&self, word: u64, task: TaskId) -> bool;
+
     /// What the task last told by `context().progress(..)`.
     fn progress(&self, word: u64, task: TaskId) -> Option<f64>;
 }

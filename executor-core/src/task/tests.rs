@@ -149,7 +149,7 @@ fn a_result_that_does_not_decode_is_an_error_of_its_own_future() {
 #[test]
 fn a_relayed_job_hands_its_bytes_to_the_sink() {
     let (sender, receiver) = std::sync::mpsc::channel();
-    let job = Job::from_encoded(
+    let (job, _handle) = Job::from_encoded(
         crate::Target::Named("x".into()),
         vec![1, 2, 3],
         false,
