@@ -1,1 +1,4 @@
 //! Machines reached over TCP behind the executor interface
+#![forbid(unsafe_code)]
+
+pub mod key;
