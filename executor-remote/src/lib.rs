@@ -1,4 +1,5 @@
 //! Machines reached over TCP behind the executor interface
 #![forbid(unsafe_code)]
 
+pub mod heartbeat;
 pub mod key;
