@@ -26,7 +26,7 @@
 //!    hold it, and each connection has keys of its own that the cluster key does not reveal later.
 //!    The prologue is both hellos, so a changed hello fails the handshake.
 //! 4. The responder waits for the initiator's first record, which is empty. A recording of an old
-//!    message 1 gets that far and no further, so it costs a replaying stranger
+//!    message 1 gets that far and no further, so [`accept`] costs a replaying stranger
 //!    two curve multiplications and costs the agent no session.
 //! 5. A *record* is a length (u16, big endian) and that many bytes: ciphertext and a tag of 16
 //!    bytes, or plaintext in plain mode. Records cut the stream anywhere; frames know nothing of
@@ -55,8 +55,10 @@ mod error;
 mod handshake;
 mod hello;
 mod record;
+mod secure;
 
-pub use error::{HandshakeError, RecordError, Stage};
+pub use error::{HandshakeError, RecordError, SecureError, Stage};
 pub use handshake::Handshake;
 pub use hello::{HELLO_LEN, PROTOCOL_VERSION};
 pub use record::{MAX_RECORD_LEN, Opener, Sealer};
+pub use secure::{Secure, SecureReader, SecureWriter, Stream, accept, connect};
