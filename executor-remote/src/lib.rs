@@ -1,6 +1,7 @@
 //! Machines reached over TCP behind the executor interface
 #![forbid(unsafe_code)]
 
+pub mod address;
 pub mod heartbeat;
 pub mod key;
 pub mod noise;
