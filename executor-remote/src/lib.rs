@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
+pub mod cache;
 pub mod heartbeat;
 pub mod key;
 pub mod noise;
