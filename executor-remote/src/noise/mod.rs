@@ -49,6 +49,33 @@
 //! `Split()`. snow would keep both in one object, which a reading and a writing thread
 //! would have to share; it could not rekey one direction without a lock. Records are thus sealed here,
 //! and a test holds them against snow's own transport.
+//!
+//! # Example
+//!
+//! ```
+//! use std::os::unix::net::UnixStream;
+//! use std::time::{Duration, Instant};
+//!
+//! use executor_remote::key::ClusterKey;
+//! use executor_remote::noise::{accept, connect};
+//!
+//! let key = ClusterKey::generate()?;
+//! let deadline = Instant::now() + Duration::from_secs(10);
+//! let (client, agent) = UnixStream::pair()?;
+//! std::thread::scope(|scope| {
+//!     scope.spawn(|| {
+//!         let mut agent = accept(agent, Some(&key), deadline).unwrap();
+//!         agent.writer.send(b"welcome").unwrap();
+//!         agent.writer.close().unwrap();
+//!     });
+//!     let mut client = connect(client, Some(&key), deadline)?;
+//!     let mut received = Vec::new();
+//!     while client.reader.receive(&mut received)? > 0 {}
+//!     assert_eq!(received, b"welcome");
+//!     Ok::<_, Box<dyn std::error::Error>>(())
+//! })?;
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
 
 mod cipher;
 mod error;
