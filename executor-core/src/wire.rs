@@ -52,7 +52,7 @@ pub enum WireError {
 #[derive(Debug, Clone, PartialEq)]
 pub struct TaskFrame<'a> {
     /// The name of the task between the two sides.
-    pub slot: u32,
+    pub slot: u64,
     /// The id that the submitter knows.
     pub task: TaskId,
     /// Counting from 1.
@@ -111,9 +111,9 @@ pub enum ToWorker<'a> {
     /// Answer with [`FromWorker::Pong`]. To agents only.
     Ping,
     /// Raise the task's cooperative flag, and end it after this grace. To agents only.
-    Stop(u32, Duration),
+    Stop(u64, Duration),
     /// Give the task back if it has not begun; answered with [`FromWorker::Revoked`]. To agents only.
-    Revoke(u32),
+    Revoke(u64),
 }
 
 /// From a worker (a worker process, or an agent) to its executor.
@@ -122,7 +122,7 @@ pub enum FromWorker<'a> {
     /// Ready for tasks. A process says 1; an agent says how many slots it has.
     Ready(u32),
     /// The task in this slot has ended, after this time.
-    Done(u32, Duration, Result<&'a [u8], TaskError>),
+    Done(u64, Duration, Result<&'a [u8], TaskError>),
     /// Run this for one of my tasks; answered with [`ToWorker::NestedDone`].
     Nested(NestedFrame<'a>),
     /// Cancel the nested task.
@@ -130,15 +130,15 @@ pub enum FromWorker<'a> {
     /// A value that nested tasks refer to.
     NestedShare(ShareId, &'a [u8]),
     /// The task in this slot waits for a nested one.
-    Blocked(u32),
+    Blocked(u64),
     /// It waits no more.
-    Unblocked(u32),
+    Unblocked(u64),
     /// How far the task in this slot is. From agents only; a process has other means.
-    Progress(u32, f64),
+    Progress(u64, f64),
     /// Whether the task in this slot was given back (it will never begin), or had begun. From agents only.
-    Revoked(u32, bool),
+    Revoked(u64, bool),
     /// What the task in this slot wrote to its standard output and standard error; comes before its `Done`.
-    Output(u32, &'a [u8], &'a [u8]),
+    Output(u64, &'a [u8], &'a [u8]),
     /// Alive. From agents only.
     Pong,
 }
@@ -280,7 +280,7 @@ impl ToWorker<'_> {
 /// Those of `write`.
 pub fn encode_done<E>(
     out: &mut Vec<u8>,
-    slot: u32,
+    slot: u64,
     write: impl FnOnce(&mut Vec<u8>) -> Result<Duration, E>,
 ) -> Result<(), E> {
     let start = out.len();
@@ -434,7 +434,7 @@ impl<'a> ToWorker<'a> {
             kind::TASK => {
                 let flags = reader.byte()?;
                 Self::Task(TaskFrame {
-                    slot: reader.u32()?,
+                    slot: reader.u64()?,
                     attempt: reader.u32()?,
                     task: TaskId(reader.u64()?),
                     is_async: flags & ASYNC != 0,
@@ -454,8 +454,8 @@ impl<'a> ToWorker<'a> {
             kind::NESTED_DONE => Self::NestedDone(reader.u64()?, reader.outcome()?),
             kind::EXIT => Self::Exit,
             kind::PING => Self::Ping,
-            kind::STOP => Self::Stop(reader.u32()?, Duration::from_nanos(reader.u64()?)),
-            kind::REVOKE => Self::Revoke(reader.u32()?),
+            kind::STOP => Self::Stop(reader.u64()?, Duration::from_nanos(reader.u64()?)),
+            kind::REVOKE => Self::Revoke(reader.u64()?),
             other => return Err(WireError::UnknownKind(other)),
         })
     }
@@ -471,7 +471,7 @@ impl<'a> FromWorker<'a> {
         let mut reader = Reader::new(body)?;
         Ok(match reader.kind {
             kind::READY => Self::Ready(reader.u32()?),
-            kind::DONE => Self::Done(reader.u32()?, Duration::from_nanos(reader.u64()?), reader.outcome()?),
+            kind::DONE => Self::Done(reader.u64()?, Duration::from_nanos(reader.u64()?), reader.outcome()?),
             kind::NESTED => {
                 let flags = reader.byte()?;
                 let nested = reader.u64()?;
@@ -489,11 +489,11 @@ impl<'a> FromWorker<'a> {
             }
             kind::NESTED_CANCEL => Self::NestedCancel(reader.u64()?),
             kind::NESTED_SHARE => Self::NestedShare(reader.share_id()?, reader.rest),
-            kind::BLOCKED => Self::Blocked(reader.u32()?),
-            kind::UNBLOCKED => Self::Unblocked(reader.u32()?),
-            kind::PROGRESS => Self::Progress(reader.u32()?, reader.array().map(f64::from_le_bytes)?),
-            kind::REVOKED => Self::Revoked(reader.u32()?, reader.byte()? != 0),
-            kind::OUTPUT => Self::Output(reader.u32()?, reader.bytes()?, reader.rest),
+            kind::BLOCKED => Self::Blocked(reader.u64()?),
+            kind::UNBLOCKED => Self::Unblocked(reader.u64()?),
+            kind::PROGRESS => Self::Progress(reader.u64()?, reader.array().map(f64::from_le_bytes)?),
+            kind::REVOKED => Self::Revoked(reader.u64()?, reader.byte()? != 0),
+            kind::OUTPUT => Self::Output(reader.u64()?, reader.bytes()?, reader.rest),
             kind::PONG => Self::Pong,
             other => return Err(WireError::UnknownKind(other)),
         })

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::task::Waker;
 
 use super::body::{Body, BodyFuture, Started};
-use super::options::{DEFAULT, TaskOptions};
+use super::options::{DEFAULT, Printed, TaskOptions};
 use super::payload::Payload;
 use super::state::{Cancel, Content, Published, Snapshot, State};
 use super::{TaskId, owner};
@@ -43,6 +43,8 @@ pub(super) struct Extra {
     shares: UnsafeCell<Vec<Arc<ShareBlob>>>,
     /// What the task last told about its progress: bits of an `f64`, plus one; 0 for nothing yet.
     progress: AtomicU64,
+    /// What the task printed, if that was captured. Written by the job, read by the future after `DONE`.
+    printed: UnsafeCell<Option<Printed>>,
 }
 
 struct VTable {
@@ -56,7 +58,7 @@ struct VTable {
     /// Drops what the slot holds, which is the given content.
     clear: unsafe fn(NonNull<Header>, Content),
     /// Writes an output into the empty slot.
-    write: unsafe fn(NonNull<Header>, ErasedOutput<'_>) -> Content,
+    write: unsafe fn(NonNull<Header>, ErasedOutput<'_>) -> (Content, Option<Delivery>),
     /// Moves the output, which is there as the given content, to the address of a `Result<B::Out, TaskError>`.
     take: unsafe fn(NonNull<Header>, Content, *mut ()),
     free: unsafe fn(NonNull<Header>),
@@ -90,11 +92,34 @@ union Slot<B: Body> {
     output: ManuallyDrop<Result<B::Out, Box<TaskError>>>,
 }
 
+/// A function that gets the serialised output of a task of another process.
+type Sink = Box<dyn FnOnce(Result<Vec<u8>, TaskError>) + Send>;
+
+/// An output on its way to its sink.
+type Delivery = (Sink, Result<Vec<u8>, TaskError>);
+
+/// Who is to be told that a task is resolved. The outcome is visible already.
+pub(super) enum Notice {
+    Nobody,
+    Waker(Waker),
+    Sink(Sink, Result<Vec<u8>, TaskError>),
+}
+
+impl Notice {
+    pub(super) fn give(self) {
+        match self {
+            Self::Nobody => {}
+            Self::Waker(waker) => waker.wake(),
+            Self::Sink(sink, output) => panic::quietly(|| sink(output)),
+        }
+    }
+}
+
 /// A task submitted by another process: serialised already, with a function that gets the serialised output.
 pub(super) struct Relay {
     pub(super) target: Target,
     pub(super) is_async: bool,
-    pub(super) sink: Box<dyn FnOnce(Result<Vec<u8>, TaskError>) + Send>,
+    pub(super) sink: Sink,
 }
 
 #[repr(C)]
@@ -102,7 +127,7 @@ struct RelayCell {
     header: Header,
     target: Target,
     payload: UnsafeCell<Option<Payload>>,
-    sink: UnsafeCell<Option<Box<dyn FnOnce(Result<Vec<u8>, TaskError>) + Send>>>,
+    sink: UnsafeCell<Option<Sink>>,
 }
 
 /// One reference to a task.
@@ -239,6 +264,21 @@ impl Ref {
         self.extra_or_new().progress.store(bits, Ordering::Relaxed);
     }
 
+    /// Only by the job, before it completes.
+    pub(super) fn set_printed(&self, printed: Printed) {
+        // SAFETY: the job is the only writer, and the future reads only after `DONE`, which the job sets later.
+        unsafe { *self.extra_or_new().printed.get() = Some(printed) };
+    }
+
+    /// What the task printed. Only by the future.
+    pub(super) fn printed(&self) -> Option<&Printed> {
+        if !self.snapshot().is_done() {
+            return None;
+        }
+        // SAFETY: nobody writes after `DONE`.
+        unsafe { (*self.extra()?.printed.get()).as_ref() }
+    }
+
     // ---- the job's side ----------------------------------------------------------------------------------------
 
     pub(super) fn set_owner(&self, owner: u32, word: u64) -> bool {
@@ -342,41 +382,56 @@ impl Ref {
         self.header().state.mark_begun();
     }
 
-    /// Writes the output, unless the task is resolved. Only by the job, or by a second completer of a begun body.
+    /// Writes the output, unless the task is resolved, and tells who waits. Only by the job, or by a second completer of
+    /// a begun body.
     pub(super) fn complete(&self, output: ErasedOutput<'_>) -> bool {
+        match self.complete_deferred(output) {
+            Some(notice) => {
+                notice.give();
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Writes the output, unless the task is resolved. Who waits is told by the notice.
+    pub(super) fn complete_deferred(&self, output: ErasedOutput<'_>) -> Option<Notice> {
         let header = self.header();
         if !header.state.try_lock_output() {
-            return false;
+            return None;
         }
         let before = header.state.load().content();
         let is_error = matches!(output, ErasedOutput::Error(_));
         // SAFETY: rule 2: we hold the right to write the output. The slot still belongs to the job's side, and a
         // second completer gets here only when it is empty.
-        let content = unsafe {
+        let (content, sink) = unsafe {
             (header.vtable.clear)(self.0, before);
             (header.vtable.write)(self.0, output)
         };
-        self.publish(before, content, is_error);
-        true
+        let waker = self.publish(before, content, is_error);
+        Some(match sink {
+            Some((sink, output)) => Notice::Sink(sink, output),
+            None => waker.map_or(Notice::Nobody, Notice::Waker),
+        })
     }
 
-    fn publish(&self, before: Content, content: Content, is_error: bool) {
+    /// Makes the output visible; the waker of who waits is the caller's to wake.
+    #[must_use]
+    fn publish(&self, before: Content, content: Content, is_error: bool) -> Option<Waker> {
         let header = self.header();
         match header.state.transition_to_done(before, content, is_error) {
             // SAFETY: rule 5: `DONE` was set by us while `WAKER` was set.
-            Published::Wake => unsafe { self.wake() },
-            Published::Quiet => {}
+            Published::Wake => unsafe { self.take_waker() },
+            Published::Quiet => None,
         }
     }
 
     /// # Safety
     ///
     /// The waker slot belongs to the caller (rule 5).
-    unsafe fn wake(&self) {
+    unsafe fn take_waker(&self) -> Option<Waker> {
         // SAFETY: passed on.
-        if let Some(waker) = unsafe { (*self.header().waker.get()).take() } {
-            waker.wake();
-        }
+        unsafe { (*self.header().waker.get()).take() }
     }
 
     /// The job goes away. What is left of its argument is dropped; an unresolved task is closed.
@@ -401,7 +456,9 @@ impl Ref {
             Cancel::Done(published) => {
                 if published == Published::Wake {
                     // SAFETY: rule 5: `DONE` was set by us while `WAKER` was set.
-                    unsafe { self.wake() };
+                    if let Some(waker) = unsafe { self.take_waker() } {
+                        waker.wake();
+                    }
                 }
                 super::CancelOutcome::Cancelled
             }
@@ -421,7 +478,7 @@ impl Ref {
     fn ask_owner_to_cancel(&self) -> super::CancelOutcome {
         let header = self.header();
         match owner::find(header.owner.load(Ordering::Acquire)) {
-            Some(owner) => owner.cancel(header.word.load(Ordering::Relaxed), header.id),
+            Some(owner) => owner.cancel(&header.word, header.id),
             None => super::CancelOutcome::FlagRaised,
         }
     }
@@ -430,13 +487,18 @@ impl Ref {
     pub(super) fn revoke(&self) -> bool {
         let header = self.header();
         owner::find(header.owner.load(Ordering::Acquire))
-            .is_some_and(|owner| owner.revoke(header.word.load(Ordering::Relaxed), header.id))
+            .is_some_and(|owner| owner.revoke(&header.word, header.id))
+    }
+
+    pub(super) fn has_begun_at_owner(&self) -> bool {
+        let header = self.header();
+        owner::find(header.owner.load(Ordering::Acquire))
+            .is_some_and(|owner| owner.has_begun(&header.word, header.id))
     }
 
     pub(super) fn owner_progress(&self) -> Option<f64> {
         let header = self.header();
-        owner::find(header.owner.load(Ordering::Acquire))?
-            .progress(header.word.load(Ordering::Relaxed), header.id)
+        owner::find(header.owner.load(Ordering::Acquire))?.progress(&header.word, header.id)
     }
 
     pub(super) fn request_cancel(&self) {
@@ -619,7 +681,9 @@ unsafe fn finish<B: Body>(header: NonNull<Header>, output: Result<B::Out, TaskEr
         (*cell.slot.get()).output = ManuallyDrop::new(output.map_err(Box::new));
     }
     let task = ManuallyDrop::new(Ref(header));
-    task.publish(Content::Empty, Content::Output, is_error);
+    if let Some(waker) = task.publish(Content::Empty, Content::Output, is_error) {
+        waker.wake();
+    }
 }
 
 /// # Safety
@@ -667,10 +731,10 @@ unsafe fn clear<B: Body>(header: NonNull<Header>, content: Content) {
 /// # Safety
 ///
 /// As for [`cell`]; the slot is empty and the caller holds the right to write the output (rule 2).
-unsafe fn write<B: Body>(header: NonNull<Header>, output: ErasedOutput<'_>) -> Content {
+unsafe fn write<B: Body>(header: NonNull<Header>, output: ErasedOutput<'_>) -> (Content, Option<Delivery>) {
     // SAFETY: passed on.
     let slot = unsafe { &mut *cell::<B>(header).slot.get() };
-    match output {
+    let content = match output {
         ErasedOutput::Error(error) => {
             slot.output = ManuallyDrop::new(Err(Box::new(error)));
             Content::Output
@@ -683,7 +747,8 @@ unsafe fn write<B: Body>(header: NonNull<Header>, output: ErasedOutput<'_>) -> C
             slot.encoded = ManuallyDrop::new(Payload::from(bytes));
             Content::EncodedOutput
         }
-    }
+    };
+    (content, None)
 }
 
 /// # Safety
@@ -747,15 +812,12 @@ const fn relay_vtable(is_async: bool) -> VTable {
         write: |header, output| {
             // SAFETY: as for `relay`; the caller holds the right to write the output.
             let sink = unsafe { (*relay(header).sink.get()).take() };
-            if let Some(sink) = sink {
-                let output = match output {
-                    ErasedOutput::Error(error) => Err(error),
-                    ErasedOutput::Encoded(bytes) => Ok(bytes.to_vec()),
-                    ErasedOutput::EncodedOwned(bytes) => Ok(bytes),
-                };
-                panic::quietly(|| sink(output));
-            }
-            Content::Empty
+            let output = match output {
+                ErasedOutput::Error(error) => Err(error),
+                ErasedOutput::Encoded(bytes) => Ok(bytes.to_vec()),
+                ErasedOutput::EncodedOwned(bytes) => Ok(bytes),
+            };
+            (Content::Empty, sink.map(|sink| (sink, output)))
         },
         free: |header| {
             // SAFETY: leaked from a box of this type, and nobody else has it any more.

@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use super::cell::Ref;
+use super::options::Printed;
 use super::{CancelOutcome, TaskId, park};
 use crate::context::{self, Wait};
 use crate::error::TaskError;
@@ -84,7 +85,7 @@ impl<R> TaskFuture<R> {
             TaskStatus::Cancelled
         } else if snapshot.is_done() {
             TaskStatus::Done
-        } else if snapshot.has_begun() {
+        } else if snapshot.has_begun() || self.task.has_begun_at_owner() {
             TaskStatus::Running
         } else {
             TaskStatus::Queued
@@ -120,6 +121,11 @@ impl<R> TaskFuture<R> {
     /// What the task last told by `context().progress(..)`.
     pub fn progress(&self) -> Option<f64> {
         self.task.progress().or_else(|| self.task.owner_progress())
+    }
+
+    /// What the task wrote to its standard streams, if its executor captures that and the outcome is there.
+    pub fn printed(&self) -> Option<&Printed> {
+        self.task.printed()
     }
 
     /// Cancels the task. True if its outcome is now [`TaskError::Cancelled`].

@@ -10,9 +10,9 @@ use std::sync::atomic::AtomicU64;
 use super::body::Body;
 use super::cell::{ErasedOutput, Extra, Ref, Relay, StartedTask};
 use super::future::TaskFuture;
-use super::options::TaskOptions;
+use super::options::{Printed, TaskOptions};
 use super::owner::OwnerId;
-use super::{CallOnce, CancelOutcome, TaskId};
+use super::{CallOnce, CancelOutcome, TaskId, cell};
 use crate::context::{Host, Scope};
 use crate::error::TaskError;
 use crate::identity::Target;
@@ -228,6 +228,22 @@ impl Job {
         self.task.complete(ErasedOutput::EncodedOwned(result));
     }
 
+    /// As [`complete`](Self::complete), but who waits is told by the notice: for backends that complete many tasks under
+    /// a lock and tell afterwards.
+    pub fn complete_deferred(self, result: &[u8]) -> Notice {
+        Notice(self.task.complete_deferred(ErasedOutput::Encoded(result)))
+    }
+
+    /// As [`fail`](Self::fail), but who waits is told by the notice.
+    pub fn fail_deferred(self, error: TaskError) -> Notice {
+        Notice(self.task.complete_deferred(ErasedOutput::Error(error)))
+    }
+
+    /// Keeps what the task printed, for [`TaskFuture::printed`]. Before it is completed.
+    pub fn set_printed(&self, printed: Printed) {
+        self.task.set_printed(printed);
+    }
+
     /// Resolves the future with an error.
     pub fn fail(self, error: TaskError) {
         self.task.complete(ErasedOutput::Error(error));
@@ -247,6 +263,30 @@ impl fmt::Debug for Job {
             .field("name", &self.options().name)
             .field("state", &self.task.snapshot())
             .finish()
+    }
+}
+
+/// The duty to tell whoever waits for a task that it is resolved.
+#[must_use = "whoever waits for the task sleeps until the notice is given"]
+pub struct Notice(Option<cell::Notice>);
+
+impl Notice {
+    /// Whether there is anybody to tell.
+    pub fn is_needed(&self) -> bool {
+        !matches!(self.0, None | Some(cell::Notice::Nobody))
+    }
+
+    /// Tells.
+    pub fn give(self) {
+        if let Some(notice) = self.0 {
+            notice.give();
+        }
+    }
+}
+
+impl fmt::Debug for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Notice").field("is_needed", &self.is_needed()).finish()
     }
 }
 

@@ -41,8 +41,8 @@ mod tests;
 pub(crate) use body::{AsyncCall, Body, Call, CallOnce, NamedCall, Started, Value, run_encoded};
 pub(crate) use cell::Ref;
 pub use future::{TaskFuture, TaskStatus};
-pub use job::{Job, JobHandle, RelayHandle, RunOutcome};
-pub use options::TaskOptions;
+pub use job::{Job, JobHandle, Notice, RelayHandle, RunOutcome};
+pub use options::{Printed, TaskOptions};
 pub use owner::{CancelOutcome, Owner, OwnerId, register_owner};
 
 use std::cell::Cell;

@@ -24,3 +24,12 @@ pub struct TaskOptions {
 /// The options of a task that was submitted without any.
 pub(crate) static DEFAULT: TaskOptions =
     TaskOptions { name: None, timeout: None, retries: 0, priority: 0, idempotent: false, worker: None };
+
+/// What a task wrote to its standard streams; of executors that capture it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Printed {
+    /// The bytes written to standard output.
+    pub stdout: Vec<u8>,
+    /// The bytes written to standard error.
+    pub stderr: Vec<u8>,
+}

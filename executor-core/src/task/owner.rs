@@ -1,7 +1,7 @@
 //! How a future reaches the backend that holds its job.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, Weak};
 
 use super::TaskId;
@@ -22,14 +22,17 @@ pub enum CancelOutcome {
 /// A backend registers itself once with [`register_owner`] and marks each job that it accepts with
 /// [`Job::set_owner`](super::Job::set_owner).
 pub trait Owner: Send + Sync {
-    /// Cancels the task. `word` is what the backend stored in the job with `set_owner`; it may be stale.
-    fn cancel(&self, word: u64, task: TaskId) -> CancelOutcome;
+    /// Cancels the task. `word` is the job's, which the backend may have changed since `set_owner`.
+    fn cancel(&self, word: &AtomicU64, task: TaskId) -> CancelOutcome;
 
     /// Takes the task back if its body has not begun. True if it never begins; then it is resolved as cancelled.
-    fn revoke(&self, word: u64, task: TaskId) -> bool;
+    fn revoke(&self, word: &AtomicU64, task: TaskId) -> bool;
 
     /// What the task last told by `context().progress(..)`.
-    fn progress(&self, word: u64, task: TaskId) -> Option<f64>;
+    fn progress(&self, word: &AtomicU64, task: TaskId) -> Option<f64>;
+
+    /// Whether the task's body has begun, as far as is known here.
+    fn has_begun(&self, word: &AtomicU64, task: TaskId) -> bool;
 }
 
 /// Names a registered [`Owner`]. The registration ends when this is dropped.
