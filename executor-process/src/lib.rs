@@ -1,1 +1,3 @@
-//! A pool of worker processes behind the executor interface
+//! A pool of worker processes behind the executor interface\n
+#[doc(hidden)]
+pub mod board;
