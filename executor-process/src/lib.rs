@@ -1,3 +1,5 @@
 //! A pool of worker processes behind the executor interface\n
 #[doc(hidden)]
 pub mod board;
+#[doc(hidden)]
+pub mod transport;
