@@ -1,0 +1,135 @@
+//! Worker processes and what the system says about them. Linux only.
+//!
+//! Life of a worker, and who does what:
+//!
+//! ```text
+//! parent                                       worker
+//! ------                                       ------
+//! socketpair; board in a memfd;
+//! start-up message (limits + the board's fd) into the socket
+//! posix_spawn of /proc/self/exe,
+//!   socket as fd 0, mark in the environment
+//! pidfd_open                                   enter(): the mark names this very socket?
+//!                                              die with the parent; is it still there?
+//!                                              ignore SIGINT; socket off fd 0;
+//!                                              read the start-up message; map the board
+//! ... frames ...                               ... frames ...
+//! end of file on the socket = worker gone      end of file on the socket = parent gone: leave
+//! pidfd readable: waitid, once = why
+//! ```
+//!
+//! The start-up message is in the socket before the process exists, so neither side ever waits for the other here.
+//! Descriptors are close-on-exec throughout: no other child holds a worker's socket open.
+
+mod child;
+pub mod oom;
+mod output;
+mod spawn;
+pub mod worker;
+
+pub use child::{Child, Exit};
+pub use output::{Captured, Capturer, OutputPipe, Section, Tail};
+pub use spawn::{Output, SpawnError, Spawned, WorkerCommand};
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+/// Version of what parent and worker say to each other at start-up. The two are the same build wherever this crate
+/// starts them; the number makes a mistake visible.
+pub const PROTOCOL: u32 = 1;
+
+/// Environment variable that marks a worker: `PROTOCOL:PARENT_PID:SOCKET_INODE`.
+///
+/// The inode names the socket that the worker finds on fd 0. A process that merely inherited the variable does not have
+/// that socket there, so a mark that a task's child inherits makes no worker of it.
+pub const MARK: &str = "EXECUTOR_WORKER";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Mark {
+    protocol: u32,
+    parent: i32,
+    inode: u64,
+}
+
+impl Mark {
+    fn new(socket: BorrowedFd<'_>) -> io::Result<Self> {
+        let parent = rustix::process::getpid().as_raw_nonzero().get();
+        Ok(Self { protocol: PROTOCOL, parent, inode: rustix::fs::fstat(socket)?.st_ino })
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut fields = text.split(':');
+        let mark = Self {
+            protocol: fields.next()?.parse().ok()?,
+            parent: fields.next()?.parse().ok()?,
+            inode: fields.next()?.parse().ok()?,
+        };
+        fields.next().is_none().then_some(mark)
+    }
+}
+
+impl std::fmt::Display for Mark {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}:{}", self.protocol, self.parent, self.inode)
+    }
+}
+
+/// What the parent tells the worker before the first frame; the board's descriptor travels with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Startup {
+    /// Limit of the address space in bytes.
+    address_space: Option<u64>,
+    /// The beginning of the marks, if output is captured.
+    capture: Option<output::Nonce>,
+}
+
+impl Startup {
+    const SIZE: usize = 8 + 16;
+
+    /// Zero stands for "none": no limit is 0, and no nonce is drawn 0.
+    fn encode(self) -> [u8; Self::SIZE] {
+        let mut bytes = [0; Self::SIZE];
+        bytes[..8].copy_from_slice(&self.address_space.unwrap_or(0).to_le_bytes());
+        bytes[8..].copy_from_slice(&self.capture.unwrap_or_default());
+        bytes
+    }
+
+    fn decode(bytes: [u8; Self::SIZE]) -> Self {
+        let (limit, nonce) = bytes.split_at(8);
+        let limit = limit.iter().rev().fold(0, |limit, byte| limit << 8 | u64::from(*byte));
+        let mut capture = output::Nonce::default();
+        capture.copy_from_slice(nonce);
+        Self {
+            address_space: Some(limit).filter(|limit| *limit != 0),
+            capture: Some(capture).filter(|nonce| *nonce != output::Nonce::default()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mark_survives_the_environment() {
+        let mark = Mark { protocol: 1, parent: 4242, inode: u64::MAX };
+        assert_eq!(Mark::parse(&mark.to_string()), Some(mark));
+    }
+
+    #[test]
+    fn other_text_is_no_mark() {
+        for text in ["", "1", "1:2", "1:2:", "1:2:3:4", "x:2:3", "1:2:-3", "99999999999:2:3"] {
+            assert_eq!(Mark::parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn startup_survives_the_socket() {
+        for address_space in [None, Some(3 << 30)] {
+            for capture in [None, Some(*b"0123456789abcdef")] {
+                let startup = Startup { address_space, capture };
+                assert_eq!(Startup::decode(startup.encode()), startup);
+            }
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! Starting a worker.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::num::NonZeroUsize;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use rustix::process::{Pid, PidfdFlags};
+
+use super::output::{OutputPipe, draw_nonce};
+use super::{Child, MARK, Mark, Startup};
+use crate::board::Board;
+use crate::transport::{SocketChannel, send_with_fd};
+
+/// Variables that size the thread pools of numeric libraries, and rayon's.
+///
+/// Each library makes one thread per core by default, in every worker, which oversubscribes a machine by the number of
+/// workers.
+const THREAD_VARIABLES: [&str; 7] = [
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "RAYON_NUM_THREADS",
+];
+
+/// Where a worker's output stream goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Output {
+    /// Where the parent's goes.
+    #[default]
+    Inherit,
+    /// Through a pipe, whose non-blocking read end the parent gets. It has to read, or the worker stalls when some
+    /// 64 KiB are waiting.
+    Pipe,
+}
+
+/// Why a worker could not be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpawnError {
+    /// The channel or the board could not be made.
+    #[error("cannot set up the channel of a worker")]
+    Channel(#[source] io::Error),
+    /// The executable could not be started.
+    #[error("cannot start {} as a worker", program.display())]
+    Start {
+        /// The executable.
+        program: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The process was started but is not in our hands; it was ended.
+    #[error("cannot watch the worker process {pid}")]
+    Watch {
+        /// Its process id.
+        pid: u32,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// How workers are to be started; one value starts any number of them.
+#[derive(Clone, Debug)]
+pub struct WorkerCommand {
+    program: PathBuf,
+    envs: Vec<(OsString, OsString)>,
+    stdout: Output,
+    stderr: Output,
+    native_threads: Option<NonZeroUsize>,
+    address_space: Option<u64>,
+    capture: Option<usize>,
+}
+
+impl Default for WorkerCommand {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl WorkerCommand {
+    /// Workers that are this very executable, even if its file was replaced or removed.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            program: PathBuf::from("/proc/self/exe"),
+            envs: Vec::new(),
+            stdout: Output::Inherit,
+            stderr: Output::Inherit,
+            native_threads: None,
+            address_space: None,
+            capture: None,
+        }
+    }
+
+    /// Workers of another executable, which must be the build that the tasks come from. Default: this executable.
+    #[must_use]
+    pub fn with_program(mut self, program: impl Into<PathBuf>) -> Self {
+        self.program = program.into();
+        self
+    }
+
+    /// Sets an environment variable for the workers, beside those that they inherit.
+    #[must_use]
+    pub fn with_env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.envs.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// Where the workers' standard output goes. Default: inherited.
+    #[must_use]
+    pub fn with_stdout(mut self, stdout: Output) -> Self {
+        self.stdout = stdout;
+        self
+    }
+
+    /// Where the workers' standard error goes. Default: inherited, which leaves nothing to quote when one dies.
+    #[must_use]
+    pub fn with_stderr(mut self, stderr: Output) -> Self {
+        self.stderr = stderr;
+        self
+    }
+
+    /// Sets `OMP_NUM_THREADS` and its like (OpenBLAS, MKL, BLIS, Accelerate, NumExpr, rayon) to `threads` for the
+    /// workers, each only if the user has not set it. Default: not set. A pool of n workers on a machine of m cores
+    /// does well with m / n: too high oversubscribes the cores, too low leaves some idle while few tasks run.
+    #[must_use]
+    pub fn with_native_threads(mut self, threads: Option<NonZeroUsize>) -> Self {
+        self.native_threads = threads;
+        self
+    }
+
+    /// Limits the address space of each worker to so many bytes (`RLIMIT_AS`), so that a task which allocates without
+    /// end fails in its worker and not on the machine. Default: no limit. Address space is more than memory: mappings
+    /// and thread stacks count whole, so leave some hundred MiB above what the tasks need.
+    #[must_use]
+    pub fn with_address_space_limit(mut self, bytes: Option<u64>) -> Self {
+        self.address_space = bytes.filter(|bytes| *bytes != 0);
+        self
+    }
+
+    /// Captures what each task prints, up to so many bytes on each of the two streams. Both then come through pipes,
+    /// whatever [`with_stdout`](Self::with_stdout) and [`with_stderr`](Self::with_stderr) say. Default: off. Worst-case
+    /// memory: twice the limit for every task whose result is on its way.
+    #[must_use]
+    pub fn with_capture(mut self, limit: Option<usize>) -> Self {
+        self.capture = limit;
+        self
+    }
+
+    /// Starts a worker. `name` is what `ps` shows it as, beside the program's own name.
+    ///
+    /// Call it on a thread that lives as long as the worker is to live: the kernel ends the worker when the *thread*
+    /// that started it ends (`PR_SET_PDEATHSIG`), not only when the process does.
+    ///
+    /// # Errors
+    ///
+    /// [`SpawnError`]; nothing is left behind then.
+    ///
+    /// # Blocking
+    ///
+    /// For the time of a `posix_spawn`, some hundred microseconds.
+    pub fn spawn(&self, name: &str) -> Result<Spawned, SpawnError> {
+        let (board, board_fd) = Board::create().map_err(SpawnError::Channel)?;
+        let (socket, theirs) = SocketChannel::pair().map_err(SpawnError::Channel)?;
+        let startup =
+            Startup { address_space: self.address_space, capture: self.capture.map(|_| draw_nonce()) };
+        send_with_fd(&socket, &startup.encode(), board_fd.as_fd()).map_err(SpawnError::Channel)?;
+        let mark = Mark::new(theirs.as_fd()).map_err(SpawnError::Channel)?;
+
+        let mut process = self
+            .command(name, mark)
+            .stdin(OwnedFd::from(theirs))
+            .spawn()
+            .map_err(|source| SpawnError::Start { program: self.program.clone(), source })?;
+        // The command, and with it our copy of the worker's end, is gone here: only the worker holds that end, so its
+        // death is the end of our stream.
+
+        let child = watch(&mut process)?;
+        let output = |pipe: OwnedFd| {
+            OutputPipe::new(pipe, startup.capture.zip(self.capture)).map_err(SpawnError::Channel)
+        };
+        let stdout = process.stdout.take().map(|pipe| output(pipe.into())).transpose()?;
+        let stderr = process.stderr.take().map(|pipe| output(pipe.into())).transpose()?;
+        Ok(Spawned { child, socket, board, stdout, stderr })
+    }
+
+    fn stdio(&self, output: Output) -> Stdio {
+        match output {
+            Output::Inherit if self.capture.is_none() => Stdio::inherit(),
+            Output::Inherit | Output::Pipe => Stdio::piped(),
+        }
+    }
+
+    /// Nothing here may need code between fork and exec (`pre_exec`, uid, groups): then std uses `posix_spawn`, which
+    /// neither copies page tables nor runs code of ours in a half-copied process.
+    fn command(&self, name: &str, mark: Mark) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg0(format!("{} [executor worker {name}]", self.shown_program())).process_group(0);
+        if let Some(threads) = self.native_threads {
+            for variable in THREAD_VARIABLES.iter().filter(|name| std::env::var_os(name).is_none()) {
+                command.env(variable, threads.to_string());
+            }
+        }
+        command
+            .envs(self.envs.iter().map(|(name, value)| (name, value)))
+            .env(MARK, mark.to_string())
+            .stdout(self.stdio(self.stdout))
+            .stderr(self.stdio(self.stderr));
+        command
+    }
+
+    fn shown_program(&self) -> String {
+        let path = if self.program == Path::new("/proc/self/exe") {
+            std::env::args_os().next().map(PathBuf::from).unwrap_or_default()
+        } else {
+            self.program.clone()
+        };
+        path.file_name().map_or_else(|| "executor".into(), |name| name.to_string_lossy().into_owned())
+    }
+}
+
+/// A started worker.
+#[derive(Debug)]
+pub struct Spawned {
+    /// The process.
+    pub child: Child,
+    /// The parent's end of the channel.
+    pub socket: SocketChannel,
+    /// The parent's side of the board.
+    pub board: Board,
+    /// The worker's standard output, if that is a pipe.
+    pub stdout: Option<OutputPipe>,
+    /// The worker's standard error, if that is a pipe.
+    pub stderr: Option<OutputPipe>,
+}
+
+/// Takes a fresh child over by pidfd. Its pid is still its own, as nobody but us reaps it.
+fn watch(process: &mut std::process::Child) -> Result<Child, SpawnError> {
+    let pid = process.id();
+    let opened = i32::try_from(pid)
+        .ok()
+        .and_then(Pid::from_raw)
+        .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+        .and_then(|pid| Ok((pid, rustix::process::pidfd_open(pid, PidfdFlags::empty())?)));
+    match opened {
+        Ok((pid, pidfd)) => Ok(Child::new(pid, pidfd)),
+        Err(source) => {
+            // No descriptors left, or a kernel before 5.3: end it the old way.
+            let _ = process.kill();
+            let _ = process.wait();
+            Err(SpawnError::Watch { pid, source })
+        }
+    }
+}

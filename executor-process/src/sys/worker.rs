@@ -1,0 +1,214 @@
+//! How a process becomes a worker.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::process::{Resource, Rlimit, Signal};
+
+use super::output::Capturer;
+use super::{MARK, Mark, PROTOCOL, Startup};
+use crate::board::{Journal, MapError, WorkerBoard};
+use crate::transport::{RecvFdError, SocketChannel, recv_with_fd};
+
+/// What a worker has to work with.
+#[derive(Debug)]
+pub struct WorkerChannel {
+    /// The worker's end of the channel. Its end of file means that the parent is gone.
+    pub socket: SocketChannel,
+    /// The worker's side of the board.
+    pub board: WorkerBoard,
+    /// The journal for results.
+    pub journal: Journal,
+    /// Marks the output of tasks, if the parent captures it.
+    pub capture: Option<Capturer>,
+}
+
+/// Why a process that was started as a worker cannot be one. It has to exit.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EnterError {
+    /// The parent ended before this process was ready. Nothing to report, and nobody to report it to.
+    #[error("the program that started this worker is gone")]
+    Orphaned,
+    /// The parent is another version.
+    #[error("this worker speaks protocol {ours}, the program that started it {theirs}")]
+    Protocol {
+        /// The version of this executable.
+        ours: u32,
+        /// The version of the parent.
+        theirs: u32,
+    },
+    /// The board's descriptor did not arrive.
+    #[error("the worker got no start-up message")]
+    Startup(#[source] RecvFdError),
+    /// The board could not be mapped.
+    #[error("the worker cannot use its board")]
+    Board(#[from] MapError),
+    /// A system call failed.
+    #[error("cannot {action}")]
+    Io {
+        /// What was attempted.
+        action: &'static str,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Whether this process was started as a worker and has not passed [`enter`] yet.
+///
+/// A pool that is opened in such a process would start workers which open pools; it must refuse, and say that the
+/// program's `main` has to begin with the call that leads here.
+#[must_use]
+pub fn is_unentered() -> bool {
+    ROLE.load(Ordering::Acquire) == UNKNOWN && mark().is_some()
+}
+
+/// Whether this process is a worker, by [`enter`].
+#[must_use]
+pub fn is_worker() -> bool {
+    ROLE.load(Ordering::Acquire) == WORKER
+}
+
+const UNKNOWN: u8 = 0;
+const PROGRAM: u8 = 1;
+const WORKER: u8 = 2;
+
+/// What this process is.
+static ROLE: AtomicU8 = AtomicU8::new(UNKNOWN);
+
+/// Makes a worker of a process that was started as one; `None` in any other process, and at every call but the first.
+///
+/// Afterwards the process dies when its parent does (`PR_SET_PDEATHSIG`), ignores SIGINT (Ctrl-C is the program's
+/// business), reads nothing on standard input, and has the limits that the parent set.
+///
+/// # Errors
+///
+/// [`EnterError`]. The process is then of no use and should exit, with a message unless it is
+/// [`Orphaned`](EnterError::Orphaned).
+///
+/// # Blocking
+///
+/// Not noticeably: the start-up message was sent before this process existed.
+pub fn enter() -> Result<Option<WorkerChannel>, EnterError> {
+    let Some(mark) = mark() else {
+        let _ = ROLE.compare_exchange(UNKNOWN, PROGRAM, Ordering::AcqRel, Ordering::Acquire);
+        return Ok(None);
+    };
+    if ROLE.swap(WORKER, Ordering::AcqRel) == WORKER {
+        return Ok(None);
+    }
+    die_with_parent(mark)?;
+    if mark.protocol != PROTOCOL {
+        return Err(EnterError::Protocol { ours: PROTOCOL, theirs: mark.protocol });
+    }
+    ignore_terminal_signals();
+    let socket = take_socket()?;
+    let mut startup = [0; Startup::SIZE];
+    let board = recv_with_fd(&socket, &mut startup).map_err(|error| match error {
+        RecvFdError::Closed => EnterError::Orphaned,
+        error => EnterError::Startup(error),
+    })?;
+    let (board, journal) = WorkerBoard::map(board)?;
+    let startup = Startup::decode(startup);
+    limit_address_space(startup.address_space)?;
+    take_program_name();
+    remove_mark();
+    Ok(Some(WorkerChannel {
+        socket: SocketChannel::new(socket),
+        board,
+        journal,
+        capture: startup.capture.map(Capturer::new),
+    }))
+}
+
+fn stdin() -> BorrowedFd<'static> {
+    rustix::stdio::stdin()
+}
+
+/// The mark, if it is meant for this process: fd 0 is the very socket that it names.
+fn mark() -> Option<Mark> {
+    let mark = Mark::parse(std::env::var_os(MARK)?.to_str()?)?;
+    let stat = rustix::fs::fstat(stdin()).ok()?;
+    let is_socket = FileType::from_raw_mode(stat.st_mode) == FileType::Socket;
+    (is_socket && stat.st_ino == mark.inode).then_some(mark)
+}
+
+/// First the signal, then the check: a parent that dies before the signal is set is noticed by the check, one that dies
+/// later by the signal.
+fn die_with_parent(mark: Mark) -> Result<(), EnterError> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(io_error("follow the parent"))?;
+    match rustix::process::getppid() {
+        Some(parent) if parent.as_raw_nonzero().get() == mark.parent => Ok(()),
+        _ => Err(EnterError::Orphaned),
+    }
+}
+
+/// SIGINT: the terminal sends Ctrl-C to the program's process group, which this process is not in; but people and tools
+/// send it by hand, too. SIGTTOU: a worker is in the background of its terminal, and what it prints must not stop it.
+fn ignore_terminal_signals() {
+    for signal in [libc::SIGINT, libc::SIGTTOU] {
+        // SAFETY: sets a disposition to "ignore"; no handler is installed that could run anywhere.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+}
+
+/// Moves the socket from fd 0 to where it does not pass for standard input, and where no child inherits it.
+fn take_socket() -> Result<OwnedFd, EnterError> {
+    /// Above the numbers that programs hand out to their children by convention.
+    const HIGH: i32 = 64;
+    let socket = rustix::io::fcntl_dupfd_cloexec(stdin(), HIGH)
+        .or_else(|_| rustix::io::fcntl_dupfd_cloexec(stdin(), 3))
+        .map_err(io_error("move the worker's socket"))?;
+    let null = rustix::fs::open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+        .map_err(io_error("open /dev/null"))?;
+    rustix::stdio::dup2_stdin(&null).map_err(io_error("replace standard input"))?;
+    Ok(socket)
+}
+
+fn limit_address_space(bytes: Option<u64>) -> Result<(), EnterError> {
+    let Some(bytes) = bytes else { return Ok(()) };
+    let old = rustix::process::getrlimit(Resource::As);
+    let bytes = old.maximum.map_or(bytes, |maximum| maximum.min(bytes));
+    let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
+    rustix::process::setrlimit(Resource::As, limit).map_err(io_error("limit the address space"))
+}
+
+/// Shows the program's name in `ps` and `top` instead of "exe", which the kernel took from `/proc/self/exe`.
+fn take_program_name() {
+    let name = std::fs::read_link("/proc/self/exe")
+        .ok()
+        .and_then(|path| CString::new(path.file_name()?.as_encoded_bytes()).ok());
+    if let Some(name) = name {
+        // Cosmetic: a kernel that refuses changes nothing.
+        let _ = rustix::thread::set_name(&name);
+    }
+}
+
+/// Takes the mark out of the environment if that is safe: the environment belongs to C, which knows no lock. It is
+/// tidiness only. A child of a task that inherits the mark does not have the socket, and ignores it.
+fn remove_mark() {
+    if is_single_threaded() {
+        // SAFETY: no other thread exists that could read or write the environment meanwhile; only this one could start
+        // one, and does not.
+        unsafe { std::env::remove_var(MARK) };
+    }
+}
+
+fn is_single_threaded() -> bool {
+    std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1)
+}
+
+fn io_error(action: &'static str) -> impl Fn(rustix::io::Errno) -> EnterError {
+    move |error| EnterError::Io { action, source: error.into() }
+}
+
+impl AsFd for WorkerChannel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}

@@ -1,0 +1,129 @@
+//! What the tests share on the parent's side.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{Child, Command, Stdio};
+
+use executor_process::board::Ticket;
+use executor_process::sys::{Exit, Output, Spawned, WorkerCommand};
+use executor_process::transport::{Channel, FrameReader, OutBuf, Received, Sent};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags};
+
+/// A list of tests by name.
+pub type Tests = &'static [(&'static str, fn())];
+
+/// Names the tests of a module.
+#[macro_export]
+macro_rules! tests {
+    ($($name:ident),* $(,)?) => {
+        pub const TESTS: $crate::support::Tests = &[$((stringify!($name), $name)),*];
+    };
+}
+
+/// A worker and the parent's end of its stream.
+pub struct Worker {
+    pub spawned: Spawned,
+    pub reader: FrameReader,
+}
+
+impl Worker {
+    pub fn start(command: &WorkerCommand) -> Self {
+        let spawned = command.spawn("test").expect("a worker");
+        Self { spawned, reader: FrameReader::new(1 << 20) }
+    }
+
+    pub fn plain() -> Self {
+        Self::start(&WorkerCommand::new())
+    }
+
+    /// With standard error through a pipe, so that what a dying worker says does not show up in the tests' output.
+    pub fn quiet() -> Self {
+        Self::start(&WorkerCommand::new().with_stderr(Output::Pipe))
+    }
+
+    pub fn tell(&mut self, command: &str) {
+        let mut out = OutBuf::new();
+        out.push(command.as_bytes(), 1 << 20).expect("a short command");
+        assert_eq!(self.spawned.socket.try_send(&mut out).expect("a worker that listens"), Sent::All);
+    }
+
+    /// Sends a task: claim the ticket, then do what `command` says.
+    pub fn task(&mut self, ticket: Ticket, command: &str) {
+        self.tell(&format!("task {} {command}", ticket.to_bits()));
+    }
+
+    /// The next answer, or `None` at the end of the stream.
+    pub fn answer(&mut self) -> Option<String> {
+        loop {
+            if let Some(body) = self.reader.next_frame().expect("frames") {
+                return Some(String::from_utf8(body.to_vec()).expect("text"));
+            }
+            await_readable(&self.spawned.socket);
+            match self.spawned.socket.try_recv(&mut self.reader).expect("a socket") {
+                Received::Closed => return None,
+                Received::Bytes(_) | Received::Nothing => {}
+            }
+        }
+    }
+
+    pub fn ask(&mut self, command: &str) -> String {
+        self.tell(command);
+        self.answer().expect("an answer")
+    }
+
+    /// Waits for the end of the process, by its descriptor.
+    pub fn exit(&mut self) -> Exit {
+        await_readable(&self.spawned.child);
+        self.spawned.child.try_exit().expect("a child").expect("its end, as the descriptor said")
+    }
+
+    /// The end of what a worker that has ended said on standard error.
+    pub fn last_words(&mut self) -> String {
+        let stderr = self.spawned.stderr.as_mut().expect("a pipe");
+        stderr.read_rest(&mut io::sink()).expect("a pipe");
+        stderr.tail().last_lines(usize::MAX)
+    }
+}
+
+/// Waits until there is something to read, or the end.
+pub fn await_readable(fd: impl AsFd) {
+    let limit = Timespec { tv_sec: 60, tv_nsec: 0 };
+    let mut fds = [PollFd::new(&fd, PollFlags::IN)];
+    let ready = rustix::io::retry_on_intr(|| poll(&mut fds, Some(&limit))).expect("poll");
+    assert_eq!(ready, 1, "nothing happened for a minute");
+}
+
+/// A descriptor for a process that is not our child. It must be alive.
+pub fn watch(pid: i32) -> OwnedFd {
+    let pid = Pid::from_raw(pid).expect("a pid");
+    rustix::process::pidfd_open(pid, PidfdFlags::empty()).expect("a living process")
+}
+
+/// Starts this program in another role than that of a worker.
+pub fn start_role(role: &str, env: &[(&str, &str)]) -> Child {
+    Command::new("/proc/self/exe")
+        .env("TEST_ROLE", role)
+        .envs(env.iter().copied())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("this program")
+}
+
+/// How many descriptors this process has open, not counting the one that lists them.
+pub fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").expect("/proc").count() - 1
+}
+
+/// Children of this process, zombies included.
+pub fn children() -> Vec<i32> {
+    std::fs::read_dir("/proc/self/task")
+        .expect("/proc")
+        .flat_map(|task| {
+            let children = task.expect("/proc").path().join("children");
+            let text = std::fs::read_to_string(children).unwrap_or_default();
+            text.split_whitespace().map(|pid| pid.parse().expect("a pid")).collect::<Vec<i32>>()
+        })
+        .collect()
+}
