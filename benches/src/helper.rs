@@ -1,0 +1,108 @@
+//! Processes that stand at the other end: this program again, with a hidden argument that names the role.
+//!
+//! A helper lives as long as its standard input: a socket, or a pipe that nobody writes to. So it ends when the
+//! sample ends, however that ends.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{Child, Command, Stdio};
+
+use crate::subject::BenchError;
+use crate::subjects::{limits, tarpc_peer};
+
+/// The hidden first argument of a helper; the role follows.
+pub const HELPER: &str = "__helper";
+
+/// What a helper does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Sends pings back.
+    EchoPing,
+    /// Sends payloads back.
+    EchoPayload,
+    /// Serves tarpc on a port that it prints.
+    TarpcServer,
+}
+
+impl Role {
+    const ALL: [Role; 3] = [Role::EchoPing, Role::EchoPayload, Role::TarpcServer];
+
+    fn name(self) -> &'static str {
+        match self {
+            Role::EchoPing => "echo-ping",
+            Role::EchoPayload => "echo-payload",
+            Role::TarpcServer => "tarpc-server",
+        }
+    }
+
+    /// The role of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Role::ALL.into_iter().find(|role| role.name() == name)
+    }
+
+    /// Plays the role until the standard input ends.
+    ///
+    /// # Errors
+    ///
+    /// What the transport says.
+    pub fn play(self) -> io::Result<()> {
+        let stdin = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+        match self {
+            Role::EchoPing => limits::serve_pings(&stdin),
+            Role::EchoPayload => limits::serve_payloads(&stdin),
+            Role::TarpcServer => tarpc_peer::serve_until_end_of(stdin),
+        }
+    }
+}
+
+/// A running helper, killed and reaped when dropped.
+pub struct Helper {
+    child: Child,
+}
+
+impl Helper {
+    /// Starts one with `stdin` as its standard input and a pipe as its standard output.
+    ///
+    /// # Errors
+    ///
+    /// When no process can be started.
+    pub fn start(role: Role, stdin: impl Into<OwnedFd>) -> Result<Self, BenchError> {
+        let child = Command::new("/proc/self/exe")
+            .args([HELPER, role.name()])
+            .stdin(Stdio::from(stdin.into()))
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(BenchError::io(format!("cannot start the {}", role.name())))?;
+        Ok(Self { child })
+    }
+
+    /// What the helper prints.
+    pub fn stdout(&mut self) -> impl io::Read + use<> {
+        self.child
+            .stdout
+            .take()
+            .expect("started with a pipe, and asked for once")
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        // Both fail only for a process that is gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_role_is_found_by_its_name() {
+        for role in Role::ALL {
+            assert_eq!(Role::from_name(role.name()), Some(role));
+        }
+        assert_eq!(Role::from_name("echo"), None);
+    }
+}

@@ -1,0 +1,86 @@
+//! All that is measured, one file per subject or per kind of them.
+
+use crate::pool;
+use crate::subject::{BenchError, Family, Pool, Sample, Subject};
+use crate::workload::{Scale, Speed, Workload};
+
+mod affinity;
+pub mod limits;
+mod procspawn_pool;
+mod python;
+mod rayon_iter;
+mod rayon_oneshot;
+mod spawn_blocking;
+pub mod tarpc_peer;
+mod threadpool_oneshot;
+
+/// Every subject, in the order in which they take turns.
+pub fn all() -> Vec<Box<dyn Subject>> {
+    vec![
+        affinity::subject(),
+        threadpool_oneshot::subject(),
+        rayon_oneshot::subject(),
+        rayon_iter::subject(),
+        spawn_blocking::subject(),
+        procspawn_pool::subject(),
+        python::process_pool(),
+        python::multiprocessing_pool(),
+        limits::socketpair(),
+        tarpc_peer::subject(),
+        limits::tcp(),
+    ]
+}
+
+/// What a pool of threads without a map of its own is asked.
+const THREAD_POOL: &[Workload] = &[
+    Workload::Noop,
+    Workload::Roundtrip,
+    Workload::Cpu,
+    Workload::Startup,
+    Workload::Pending,
+];
+
+/// A subject that is measured through [`Pool`].
+struct PoolSubject<P> {
+    name: &'static str,
+    family: Family,
+    speed: Speed,
+    workloads: &'static [Workload],
+    open: fn() -> Result<P, BenchError>,
+}
+
+impl<P: Pool + 'static> PoolSubject<P> {
+    fn peer(
+        name: &'static str,
+        family: Family,
+        speed: Speed,
+        workloads: &'static [Workload],
+        open: fn() -> Result<P, BenchError>,
+    ) -> Box<dyn Subject> {
+        Box::new(Self {
+            name,
+            family,
+            speed,
+            workloads,
+            open,
+        })
+    }
+}
+
+impl<P: Pool> Subject for PoolSubject<P> {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn family(&self) -> Family {
+        self.family
+    }
+
+    fn workloads(&self) -> &[Workload] {
+        self.workloads
+    }
+
+    fn sample(&self, workload: Workload, quick: bool) -> Result<Sample, BenchError> {
+        pool::measure(workload, Scale::new(self.speed, quick), self.open)
+    }
+}

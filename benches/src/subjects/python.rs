@@ -1,0 +1,161 @@
+//! Python's process pools, measured by `python/peers.py` in a `python3` of the machine. The script says the protocol.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, Stdio};
+
+use serde::{Deserialize, Serialize};
+
+use crate::subject::{BenchError, Family, Sample, Subject};
+use crate::workload::{PAYLOAD_BYTES, Scale, Speed, WORKERS, Workload};
+
+/// A file, and not a text for `python3 -c`: start methods other than fork import it again.
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/python/peers.py");
+
+pub fn process_pool() -> Box<dyn Subject> {
+    Box::new(Python {
+        name: "python-process-pool",
+        map_items: 20_000,
+    })
+}
+
+pub fn multiprocessing_pool() -> Box<dyn Subject> {
+    Box::new(Python {
+        name: "python-multiprocessing-pool",
+        map_items: 1_000_000,
+    })
+}
+
+struct Python {
+    name: &'static str,
+    /// `ProcessPoolExecutor.map` sends each item as a task by default: fewer items give the same rate.
+    map_items: usize,
+}
+
+#[derive(Serialize)]
+struct Request<'a> {
+    subject: &'a str,
+    workload: &'static str,
+    workers: usize,
+    tasks: usize,
+    bytes: usize,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Answer {
+    Values(Vec<f64>),
+    Error(String),
+}
+
+impl Subject for Python {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn family(&self) -> Family {
+        Family::Processes
+    }
+
+    fn workloads(&self) -> &[Workload] {
+        &Workload::ALL
+    }
+
+    fn available(&self) -> Result<(), String> {
+        let version = Command::new("python3")
+            .arg("--version")
+            .stdout(Stdio::null())
+            .status();
+        match version {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(format!("`python3 --version` ended with {status}")),
+            Err(error) => Err(format!("python3 cannot be run: {error}")),
+        }
+    }
+
+    fn sample(&self, workload: Workload, quick: bool) -> Result<Sample, BenchError> {
+        let request = Request {
+            subject: self.name,
+            workload: workload.name(),
+            workers: WORKERS,
+            tasks: self.tasks(workload, quick),
+            bytes: PAYLOAD_BYTES,
+        };
+        let request = serde_json::to_string(&request).expect("strings and numbers always encode");
+        let answer = Interpreter::start()?.ask(&request)?;
+        let values = match serde_json::from_str(&answer) {
+            Ok(Answer::Values(values)) => values,
+            Ok(Answer::Error(error)) => return Err(BenchError::Failed(error)),
+            Err(error) => {
+                return Err(BenchError::Failed(format!(
+                    "unreadable answer `{}`: {error}",
+                    answer.trim_end()
+                )));
+            }
+        };
+        Ok(workload.metrics().iter().copied().zip(values).collect())
+    }
+}
+
+impl Python {
+    fn tasks(&self, workload: Workload, quick: bool) -> usize {
+        let scale = Scale::new(Speed::Slow, quick);
+        match workload {
+            Workload::Noop => scale.noop_tasks(),
+            Workload::Roundtrip => scale.round_trips(),
+            Workload::Map if quick => self.map_items / 10,
+            Workload::Map => self.map_items,
+            Workload::Payload => scale.payload_echoes(),
+            Workload::Cpu => scale.cpu_tasks(),
+            Workload::Pending => scale.pending_tasks(),
+            Workload::Startup => 1,
+        }
+    }
+}
+
+/// A running script, which ends when its standard input does.
+struct Interpreter {
+    child: Child,
+}
+
+impl Interpreter {
+    fn start() -> Result<Self, BenchError> {
+        let child = Command::new("python3")
+            .arg(SCRIPT)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(BenchError::io("cannot start python3"))?;
+        Ok(Self { child })
+    }
+
+    fn ask(mut self, request: &str) -> Result<String, BenchError> {
+        let mut input = self.child.stdin.take().expect("started with a pipe");
+        let output = self.child.stdout.take().expect("started with a pipe");
+        writeln!(input, "{request}").map_err(BenchError::io("cannot write to python3"))?;
+        let mut answer = String::new();
+        BufReader::new(output)
+            .read_line(&mut answer)
+            .map_err(BenchError::io("cannot read from python3"))?;
+        Ok(answer)
+    }
+}
+
+impl Drop for Interpreter {
+    fn drop(&mut self) {
+        // Its pipes are closed by now, so it ends; waiting fails only for a process that was waited for.
+        let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_values_or_an_error() {
+        let values = serde_json::from_str(r#"{"values": [1.5, 2]}"#).unwrap();
+        assert!(matches!(values, Answer::Values(v) if v == [1.5, 2.0]));
+        let error = serde_json::from_str(r#"{"error": "BrokenProcessPool: x"}"#).unwrap();
+        assert!(matches!(error, Answer::Error(e) if e.starts_with("BrokenProcessPool")));
+    }
+}
