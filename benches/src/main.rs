@@ -58,7 +58,10 @@ fn compare(args: &Args) -> Result<ExitCode, BenchError> {
         return Ok(ExitCode::SUCCESS);
     }
     raise_descriptor_limit();
-    let subjects: Vec<Box<dyn Subject>> = subjects.into_iter().filter(is_available).collect();
+    let subjects: Vec<Box<dyn Subject>> = subjects
+        .into_iter()
+        .filter(|s| is_available(s.as_ref()))
+        .collect();
 
     let mut printed = Ok(());
     let outcome = runner::run(
@@ -89,7 +92,7 @@ fn compare(args: &Args) -> Result<ExitCode, BenchError> {
     })
 }
 
-fn is_available(subject: &Box<dyn Subject>) -> bool {
+fn is_available(subject: &dyn Subject) -> bool {
     match subject.available() {
         Ok(()) => true,
         Err(reason) => {

@@ -1,8 +1,8 @@
 //! `tarpc` over loopback TCP with bincode, the server in a process of its own, as our agent is. It does not encrypt.
 //!
 //! The server runs handlers on as many tokio threads as every subject has workers. The client is a runtime of one
-//! thread, which was the faster for it than two, and raises what tarpc limits to fewer than the tasks submitted:
-//! requests in flight and the deadline.
+//! thread: with two its round trip took 76-80 µs instead of 38-53, and its rate was the same within noise. It raises
+//! what would fail or hold back that many calls: the limit of requests in flight and the deadline.
 
 use std::future::Future;
 use std::io::{self, BufRead, BufReader, Read, Write};
