@@ -63,6 +63,13 @@ fn compare(args: &Args) -> Result<ExitCode, BenchError> {
         .filter(|s| is_available(s.as_ref()))
         .collect();
 
+    for subject in &subjects {
+        let has_one = |w: &Workload| subject.workloads().contains(w);
+        if !args.only.is_empty() && !args.workloads().iter().any(has_one) {
+            eprintln!("benches: {} has none of these workloads", subject.name());
+        }
+    }
+
     let mut printed = Ok(());
     let outcome = runner::run(
         &subjects,
