@@ -1,12 +1,12 @@
 """Measures Python's own process pools for the benches. Standard library only.
 
-Protocol: a request is one line of JSON on standard input, its answer one line on standard output:
+Protocol: the request is one line of JSON on standard input, its answer one line on standard output:
 
     {"subject": "python-process-pool", "workload": "noop", "workers": 2, "tasks": 10000}
     {"values": [8600.0]}                the values of the workload's metrics, in their order
     {"error": "..."}                    what went wrong
 
-End of file on standard input ends the program. The workloads are those of ../src/workload.rs; `map` and `cpu` spin in
+There is one request; end of file on standard input ends the program at once. The workloads are those of ../src/workload.rs; `map` and `cpu` spin in
 Python, so they say how well the pool feeds its workers and not how fast Python is.
 """
 
@@ -16,6 +16,7 @@ import multiprocessing
 import os
 import sys
 import tempfile
+import threading
 import time
 
 # Iterations of the loop in `spin` that take about 1 microsecond: 1.05 to 1.44 with CPython 3.11 on an AMD EPYC.
@@ -213,13 +214,24 @@ def resident_bytes():
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+def leave_at_end_of_input():
+    """Ends this program and its workers once whoever asked is gone, in the middle of a measurement too."""
+    # The bare descriptor: a worker forked meanwhile closes `sys.stdin`, and must find no lock of it held.
+    while os.read(0, 1):
+        pass
+    for worker in multiprocessing.active_children():
+        worker.kill()
+    os._exit(1)
+
+
 def main():
-    for line in sys.stdin:
-        try:
-            answer = {"values": measure(json.loads(line))}
-        except Exception as error:  # The reader of the answer is to know, whatever it was.
-            answer = {"error": f"{type(error).__name__}: {error}"}
-        print(json.dumps(answer), flush=True)
+    request = json.loads(sys.stdin.readline())
+    threading.Thread(target=leave_at_end_of_input, daemon=True).start()
+    try:
+        answer = {"values": measure(request)}
+    except Exception as error:  # The reader of the answer is to know, whatever it was.
+        answer = {"error": f"{type(error).__name__}: {error}"}
+    print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":
