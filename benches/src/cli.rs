@@ -63,11 +63,7 @@ pub struct UnknownName {
 }
 
 /// The error for `given`, which is none of `known`, naming the one of them that is most like it.
-pub fn nearest<'a>(
-    kind: &'static str,
-    given: &str,
-    known: impl IntoIterator<Item = &'a str>,
-) -> UnknownName {
+pub fn nearest<'a>(kind: &'static str, given: &str, known: impl IntoIterator<Item = &'a str>) -> UnknownName {
     let nearest = known
         .into_iter()
         .max_by(|a, b| {
@@ -75,11 +71,7 @@ pub fn nearest<'a>(
             likeness(a).total_cmp(&likeness(b))
         })
         .unwrap_or_default();
-    UnknownName {
-        kind,
-        given: given.to_owned(),
-        nearest: nearest.to_owned(),
-    }
+    UnknownName { kind, given: given.to_owned(), nearest: nearest.to_owned() }
 }
 
 #[cfg(test)]

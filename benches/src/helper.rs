@@ -79,10 +79,7 @@ impl Helper {
 
     /// What the helper prints.
     pub fn stdout(&mut self) -> impl io::Read + use<> {
-        self.child
-            .stdout
-            .take()
-            .expect("started with a pipe, and asked for once")
+        self.child.stdout.take().expect("started with a pipe, and asked for once")
     }
 }
 

@@ -58,10 +58,7 @@ fn compare(args: &Args) -> Result<ExitCode, BenchError> {
         return Ok(ExitCode::SUCCESS);
     }
     raise_descriptor_limit();
-    let subjects: Vec<Box<dyn Subject>> = subjects
-        .into_iter()
-        .filter(|s| is_available(s.as_ref()))
-        .collect();
+    let subjects: Vec<Box<dyn Subject>> = subjects.into_iter().filter(|s| is_available(s.as_ref())).collect();
 
     for subject in &subjects {
         let has_one = |w: &Workload| subject.workloads().contains(w);
@@ -71,18 +68,12 @@ fn compare(args: &Args) -> Result<ExitCode, BenchError> {
     }
 
     let mut printed = Ok(());
-    let outcome = runner::run(
-        &subjects,
-        &args.workloads(),
-        args.rounds(),
-        args.quick,
-        |series| {
-            if args.json && printed.is_ok() {
-                let lines = series.iter().map(|series| series.json() + "\n");
-                printed = print(&lines.collect::<String>());
-            }
-        },
-    );
+    let outcome = runner::run(&subjects, &args.workloads(), args.rounds(), args.quick, |series| {
+        if args.json && printed.is_ok() {
+            let lines = series.iter().map(|series| series.json() + "\n");
+            printed = print(&lines.collect::<String>());
+        }
+    });
     printed?;
     if !args.json {
         print(&report::tables(&outcome.series))?;
@@ -92,11 +83,7 @@ fn compare(args: &Args) -> Result<ExitCode, BenchError> {
         fs::write(path, plot::svg(&outcome.series))
             .map_err(BenchError::io(format!("cannot write {shown}")))?;
     }
-    Ok(if outcome.failures == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if outcome.failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn is_available(subject: &dyn Subject) -> bool {
@@ -135,10 +122,7 @@ fn print(text: &str) -> Result<(), BenchError> {
 fn raise_descriptor_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     // Where it is refused, the sample that needs it says so.
     let _ = setrlimit(Resource::Nofile, raised);
 }

@@ -18,11 +18,8 @@ const PANEL_GAP: f64 = 22.0;
 const BAR_LEFT: f64 = 210.0;
 const BAR_LENGTH: f64 = 260.0;
 
-const FAMILIES: [(Family, &str); 3] = [
-    (Family::Threads, "threads"),
-    (Family::Processes, "processes"),
-    (Family::Network, "network"),
-];
+const FAMILIES: [(Family, &str); 3] =
+    [(Family::Threads, "threads"), (Family::Processes, "processes"), (Family::Network, "network")];
 
 /// The whole picture.
 pub fn svg(all: &[Series]) -> String {
@@ -67,11 +64,7 @@ fn colour(side: Side) -> &'static str {
 }
 
 fn legend(out: &mut String) {
-    let entries = [
-        (Side::Ours, "executor"),
-        (Side::Peer, "peers"),
-        (Side::Limit, "limit of the machine"),
-    ];
+    let entries = [(Side::Ours, "executor"), (Side::Peer, "peers"), (Side::Limit, "limit of the machine")];
     let mut x = MARGIN;
     for (side, text) in entries {
         let (y, fill) = (MARGIN, colour(side));
@@ -116,11 +109,7 @@ fn panel(
     left: f64,
     top: f64,
 ) -> f64 {
-    let better = if metric.higher_is_better() {
-        "longer is better"
-    } else {
-        "shorter is better"
-    };
+    let better = if metric.higher_is_better() { "longer is better" } else { "shorter is better" };
     let _ = writeln!(
         out,
         r#"<text x="{left}" y="{}" font-size="15" font-weight="bold">{workload}: {} <tspan font-size="12" font-weight="normal" fill="{FAINT}">{better}</tspan></text>"#,
@@ -147,11 +136,7 @@ fn panel(
 fn bar(out: &mut String, series: &Series, longest: f64, left: f64, y: f64) {
     // The scale ends at the largest maximum, so that no line leaves the panel.
     let length = |value: f64| {
-        if longest > 0.0 {
-            value / longest * BAR_LENGTH
-        } else {
-            0.0
-        }
+        if longest > 0.0 { value / longest * BAR_LENGTH } else { 0.0 }
     };
     let start = left + BAR_LEFT;
     let (from, to) = (start + length(series.min()), start + length(series.max()));
@@ -172,9 +157,7 @@ fn bar(out: &mut String, series: &Series, longest: f64, left: f64, y: f64) {
 }
 
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 #[cfg(test)]

@@ -82,10 +82,7 @@ pub fn round_trips(
         micros.push(begun.elapsed().as_secs_f64() * 1e6);
     }
     micros.sort_by(f64::total_cmp);
-    Ok(vec![
-        (Metric::P50Us, quantile(&micros, 0.50)),
-        (Metric::P99Us, quantile(&micros, 0.99)),
-    ])
+    Ok(vec![(Metric::P50Us, quantile(&micros, 0.50)), (Metric::P99Us, quantile(&micros, 0.99))])
 }
 
 fn map<P: Pool>(pool: &P, scale: Scale) -> Result<Sample, BenchError> {
@@ -137,9 +134,7 @@ pub fn echoes(
 
 fn cpu<P: Pool>(pool: &P, scale: Scale) -> Result<Sample, BenchError> {
     let mut handles = Vec::new();
-    burning(scale.cpu_tasks(), |seeds| {
-        burn_on(|x| pool.burn(x), seeds, &mut handles)
-    })
+    burning(scale.cpu_tasks(), |seeds| burn_on(|x| pool.burn(x), seeds, &mut handles))
 }
 
 fn burn_on<H: Handle>(
@@ -189,9 +184,7 @@ fn startup<P: Pool>(open: impl FnOnce() -> Result<P, BenchError>) -> Result<Samp
 }
 
 /// Times `first`, which opens a pool and waits for its first result; the pool is closed outside the timed part.
-pub fn first_result<P>(
-    first: impl FnOnce() -> Result<P, BenchError>,
-) -> Result<Sample, BenchError> {
+pub fn first_result<P>(first: impl FnOnce() -> Result<P, BenchError>) -> Result<Sample, BenchError> {
     let begun = Instant::now();
     let pool = first()?;
     let elapsed = begun.elapsed();
@@ -244,10 +237,7 @@ impl Blockade {
     fn wait_until_held(&self) -> Result<Vec<File>, BenchError> {
         self.paths()
             .map(|path| {
-                File::options()
-                    .write(true)
-                    .open(&path)
-                    .map_err(BenchError::io(format!("cannot open {path}")))
+                File::options().write(true).open(&path).map_err(BenchError::io(format!("cannot open {path}")))
             })
             .collect()
     }
@@ -274,8 +264,6 @@ fn check(got: u64, expected: u64) -> Result<(), BenchError> {
     if got == expected {
         Ok(())
     } else {
-        Err(BenchError::Failed(format!(
-            "wrong result: {got} instead of {expected}"
-        )))
+        Err(BenchError::Failed(format!("wrong result: {got} instead of {expected}")))
     }
 }

@@ -84,20 +84,12 @@ pub fn quantile(sorted: &[f64], q: f64) -> f64 {
 
 /// How many times better `value` is than `reference`: above 1 is better, whichever way the metric points.
 pub fn times_better(metric: Metric, value: f64, reference: f64) -> f64 {
-    if metric.higher_is_better() {
-        value / reference
-    } else {
-        reference / value
-    }
+    if metric.higher_is_better() { value / reference } else { reference / value }
 }
 
 /// The order of two values, the better one being the greater.
 fn rank(metric: Metric, a: f64, b: f64) -> Ordering {
-    if metric.higher_is_better() {
-        a.total_cmp(&b)
-    } else {
-        b.total_cmp(&a)
-    }
+    if metric.higher_is_better() { a.total_cmp(&b) } else { b.total_cmp(&a) }
 }
 
 /// The best median among those of the family and metric of `series` that stand on `side`.
@@ -117,10 +109,8 @@ pub fn tables(all: &[Series]) -> String {
     let mut out = String::new();
     for workload in Workload::ALL {
         for &metric in workload.metrics() {
-            let rows: Vec<&Series> = all
-                .iter()
-                .filter(|series| series.workload == workload && series.metric == metric)
-                .collect();
+            let rows: Vec<&Series> =
+                all.iter().filter(|series| series.workload == workload && series.metric == metric).collect();
             if !rows.is_empty() {
                 table(&mut out, all, rows, workload, metric);
             }
@@ -129,24 +119,12 @@ pub fn tables(all: &[Series]) -> String {
     out
 }
 
-fn table(
-    out: &mut String,
-    all: &[Series],
-    mut rows: Vec<&Series>,
-    workload: Workload,
-    metric: Metric,
-) {
+fn table(out: &mut String, all: &[Series], mut rows: Vec<&Series>, workload: Workload, metric: Metric) {
     rows.sort_by(|a, b| {
         let best_first = rank(metric, b.median(), a.median());
-        family_rank(a.family)
-            .cmp(&family_rank(b.family))
-            .then(best_first)
+        family_rank(a.family).cmp(&family_rank(b.family)).then(best_first)
     });
-    let direction = if metric.higher_is_better() {
-        "higher"
-    } else {
-        "lower"
-    };
+    let direction = if metric.higher_is_better() { "higher" } else { "lower" };
     let title = format!("{workload}: {} ({direction} is better)", metric.name());
     let columns = ["median", "min", "max", "of best peer", "of limit"];
     // Writing into a String cannot fail.
@@ -157,10 +135,7 @@ fn table(
     out.push('\n');
     let mut family = None;
     for row in rows {
-        if family
-            .replace(row.family)
-            .is_some_and(|last| last != row.family)
-        {
+        if family.replace(row.family).is_some_and(|last| last != row.family) {
             let _ = writeln!(out, "  {}", "-".repeat(28 + 13 * columns.len()));
         }
         let _ = write!(out, "  {:28}", row.subject);
@@ -168,8 +143,8 @@ fn table(
             let _ = write!(out, "{:>13}", human(value));
         }
         for side in [Side::Peer, Side::Limit] {
-            let ratio = best(all, row, side)
-                .map(|reference| times_better(metric, row.median(), reference.median()));
+            let ratio =
+                best(all, row, side).map(|reference| times_better(metric, row.median(), reference.median()));
             let ratio = ratio.map_or_else(|| "-".to_owned(), |r| format!("{}x", human(r)));
             let _ = write!(out, "{ratio:>13}");
         }

@@ -68,10 +68,7 @@ fn rounds_of(
         }
         for index in order {
             let name = subjects[index].name();
-            progress(&format!(
-                "{workload}, round {} of {rounds}: {name}",
-                round + 1
-            ));
+            progress(&format!("{workload}, round {} of {rounds}: {name}", round + 1));
             match sample_in_child(name, workload, quick) {
                 Ok(sample) => samples[index].push(sample),
                 Err(error) => {
@@ -130,24 +127,17 @@ fn sample_in_child(subject: &str, workload: Workload, quick: bool) -> Result<Sam
         // A kill fails only for a process that has ended already, which is what is wanted.
         let _ = child.kill();
     }
-    let status = child
-        .wait()
-        .map_err(BenchError::io("cannot wait for the sample"))?;
+    let status = child.wait().map_err(BenchError::io("cannot wait for the sample"))?;
     let output = output?;
     if !status.success() {
-        return Err(BenchError::Failed(format!(
-            "the sample ended with {status}"
-        )));
+        return Err(BenchError::Failed(format!("the sample ended with {status}")));
     }
     parse_sample(workload, &output)
 }
 
 /// Reads the child's output to its end, or gives up after `limit`.
 fn read_within(child: &mut Child, limit: Duration) -> Result<String, BenchError> {
-    let mut stdout = child
-        .stdout
-        .take()
-        .expect("the child was started with a pipe");
+    let mut stdout = child.stdout.take().expect("the child was started with a pipe");
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         let mut text = String::new();
@@ -157,10 +147,7 @@ fn read_within(child: &mut Child, limit: Duration) -> Result<String, BenchError>
     });
     match receiver.recv_timeout(limit) {
         Ok(read) => read.map_err(BenchError::io("cannot read the sample")),
-        Err(_) => Err(BenchError::Failed(format!(
-            "no result within {} s",
-            limit.as_secs()
-        ))),
+        Err(_) => Err(BenchError::Failed(format!("no result within {} s", limit.as_secs()))),
     }
 }
 
@@ -205,10 +192,7 @@ fn parse_sample(workload: Workload, text: &str) -> Result<Sample, BenchError> {
         .map_err(|error| BenchError::Failed(format!("unreadable sample `{last}`: {error}")))?;
     let metrics = workload.metrics();
     if values.len() != metrics.len() {
-        return Err(BenchError::Failed(format!(
-            "{} values in `{last}`",
-            values.len()
-        )));
+        return Err(BenchError::Failed(format!("{} values in `{last}`", values.len())));
     }
     Ok(metrics.iter().copied().zip(values).collect())
 }

@@ -141,9 +141,7 @@ pub trait Pool: Sized {
 
     /// Runs [`crate::workload::echo`] and waits for its result.
     fn echo(&self, _bytes: Vec<u8>) -> Result<Vec<u8>, BenchError> {
-        Err(BenchError::failed(
-            "threads pass a pointer: there is no payload to measure",
-        ))
+        Err(BenchError::failed("threads pass a pointer: there is no payload to measure"))
     }
 
     /// Maps [`crate::workload::spin_1us`] over `items` with default chunking, and adds the results up.
@@ -195,11 +193,7 @@ mod tests {
         let all = subjects::all();
         for (index, subject) in all.iter().enumerate() {
             assert!(!subject.workloads().is_empty(), "{}", subject.name());
-            assert!(
-                all[index + 1..]
-                    .iter()
-                    .all(|other| other.name() != subject.name())
-            );
+            assert!(all[index + 1..].iter().all(|other| other.name() != subject.name()));
         }
     }
 
@@ -213,14 +207,8 @@ mod tests {
 
     #[test]
     fn an_unknown_subject_names_the_nearest() {
-        let error = select(&["rayon+oneshoot".to_owned()])
-            .err()
-            .unwrap()
-            .to_string();
-        assert!(
-            error.contains("unknown subject `rayon+oneshoot`"),
-            "{error}"
-        );
+        let error = select(&["rayon+oneshoot".to_owned()]).err().unwrap().to_string();
+        assert!(error.contains("unknown subject `rayon+oneshoot`"), "{error}");
         assert!(error.contains("did you mean `rayon+oneshot`"), "{error}");
     }
 }

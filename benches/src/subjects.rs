@@ -32,13 +32,8 @@ pub fn all() -> Vec<Box<dyn Subject>> {
 }
 
 /// What a pool of threads without a map of its own is asked.
-const THREAD_POOL: &[Workload] = &[
-    Workload::Noop,
-    Workload::Roundtrip,
-    Workload::Cpu,
-    Workload::Startup,
-    Workload::Pending,
-];
+const THREAD_POOL: &[Workload] =
+    &[Workload::Noop, Workload::Roundtrip, Workload::Cpu, Workload::Startup, Workload::Pending];
 
 /// A subject that is measured through [`Pool`].
 struct PoolSubject<P> {
@@ -57,13 +52,7 @@ impl<P: Pool + 'static> PoolSubject<P> {
         workloads: &'static [Workload],
         open: fn() -> Result<P, BenchError>,
     ) -> Box<dyn Subject> {
-        Box::new(Self {
-            name,
-            family,
-            speed,
-            workloads,
-            open,
-        })
+        Box::new(Self { name, family, speed, workloads, open })
     }
 }
 

@@ -130,10 +130,9 @@ impl Metric {
     /// Whether a larger value is the better one.
     pub fn higher_is_better(self) -> bool {
         match self {
-            Metric::TasksPerSecond
-            | Metric::ItemsPerSecond
-            | Metric::GibPerSecond
-            | Metric::Efficiency => true,
+            Metric::TasksPerSecond | Metric::ItemsPerSecond | Metric::GibPerSecond | Metric::Efficiency => {
+                true
+            }
             Metric::P50Us | Metric::P99Us | Metric::FirstResultMs | Metric::BytesPerTask => false,
         }
     }

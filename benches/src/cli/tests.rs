@@ -13,13 +13,7 @@ fn the_command_line_is_consistent() {
 
 #[test]
 fn lists_are_split_at_commas_and_workloads_keep_their_fixed_order() {
-    let args = parse(&[
-        "--only",
-        "procspawn,thread://?workers=2",
-        "--workload",
-        "map,noop",
-    ])
-    .unwrap();
+    let args = parse(&["--only", "procspawn,thread://?workers=2", "--workload", "map,noop"]).unwrap();
     assert_eq!(args.only, ["procspawn", "thread://?workers=2"]);
     assert_eq!(args.workloads(), [Workload::Noop, Workload::Map]);
 }

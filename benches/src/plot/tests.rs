@@ -32,12 +32,7 @@ fn bars_are_in_proportion_within_a_family_and_not_across() {
 
 #[test]
 fn names_cannot_break_the_markup() {
-    let all = [series(
-        "x://?a=1&b=<2>",
-        Family::Threads,
-        Side::Ours,
-        &[1.0],
-    )];
+    let all = [series("x://?a=1&b=<2>", Family::Threads, Side::Ours, &[1.0])];
     let svg = svg(&all);
     assert!(svg.contains("x://?a=1&amp;b=&lt;2&gt;"), "{svg}");
 }

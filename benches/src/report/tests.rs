@@ -24,21 +24,13 @@ fn quantiles_interpolate_between_neighbours() {
 #[test]
 fn a_series_sorts_its_samples() {
     let series = series("x", Side::Peer, Metric::TasksPerSecond, &[3.0, 1.0, 2.0]);
-    assert_eq!(
-        (series.min(), series.median(), series.max()),
-        (1.0, 2.0, 3.0)
-    );
+    assert_eq!((series.min(), series.median(), series.max()), (1.0, 2.0, 3.0));
 }
 
 #[test]
 fn a_json_line_has_the_fixed_fields_in_their_order() {
     let values = [2.5, 1.0, 4.0];
-    let series = series(
-        "process://?workers=2",
-        Side::Ours,
-        Metric::TasksPerSecond,
-        &values,
-    );
+    let series = series("process://?workers=2", Side::Ours, Metric::TasksPerSecond, &values);
     assert_eq!(
         series.json(),
         r#"{"subject":"process://?workers=2","workload":"noop","metric":"tasks_per_second","min":1.0,"median":2.5,"max":4.0}"#
@@ -77,28 +69,14 @@ fn a_table_shows_the_ratio_to_the_best_peer() {
     let all = [
         series("slow", Side::Peer, Metric::TasksPerSecond, &[500_000.0]),
         series("fast", Side::Peer, Metric::TasksPerSecond, &[2_000_000.0]),
-        series(
-            "thread://?workers=2",
-            Side::Ours,
-            Metric::TasksPerSecond,
-            &[3_000_000.0],
-        ),
+        series("thread://?workers=2", Side::Ours, Metric::TasksPerSecond, &[3_000_000.0]),
     ];
     let tables = tables(&all);
     let lines: Vec<&str> = tables.lines().collect();
     assert_eq!(lines[0], "noop: tasks_per_second (higher is better)");
-    assert!(
-        lines[2].contains("thread://?workers=2") && lines[2].contains("1.50x"),
-        "{tables}"
-    );
-    assert!(
-        lines[3].contains("fast") && lines[3].contains("2,000,000"),
-        "{tables}"
-    );
-    assert!(
-        lines[4].contains("slow") && lines[4].contains("0.250x"),
-        "{tables}"
-    );
+    assert!(lines[2].contains("thread://?workers=2") && lines[2].contains("1.50x"), "{tables}");
+    assert!(lines[3].contains("fast") && lines[3].contains("2,000,000"), "{tables}");
+    assert!(lines[4].contains("slow") && lines[4].contains("0.250x"), "{tables}");
 }
 
 #[test]

@@ -7,13 +7,7 @@ use crate::subject::{Awaited, BenchError, Family, Handle, Pool, Subject};
 use crate::workload::{self, Speed, WORKERS};
 
 pub fn subject() -> Box<dyn Subject> {
-    PoolSubject::peer(
-        "affinitypool",
-        Family::Threads,
-        Speed::Millions,
-        THREAD_POOL,
-        Affinity::open,
-    )
+    PoolSubject::peer("affinitypool", Family::Threads, Speed::Millions, THREAD_POOL, Affinity::open)
 }
 
 struct Affinity {

@@ -17,19 +17,11 @@ use crate::workload::{PAYLOAD_BYTES, Scale, Speed, Workload};
 const PING_BYTES: usize = 64;
 
 pub fn socketpair() -> Box<dyn Subject> {
-    Box::new(Limit {
-        name: "limit-socketpair",
-        family: Family::Processes,
-        transport: Transport::SocketPair,
-    })
+    Box::new(Limit { name: "limit-socketpair", family: Family::Processes, transport: Transport::SocketPair })
 }
 
 pub fn tcp() -> Box<dyn Subject> {
-    Box::new(Limit {
-        name: "limit-tcp",
-        family: Family::Network,
-        transport: Transport::Tcp,
-    })
+    Box::new(Limit { name: "limit-tcp", family: Family::Network, transport: Transport::Tcp })
 }
 
 /// What carries the bytes. Either way the helper finds its end as its standard input.
@@ -85,9 +77,7 @@ impl Subject for Limit {
                     Ok(bytes)
                 })
             }
-            other => Err(BenchError::Failed(format!(
-                "a bare transport has no {other}"
-            ))),
+            other => Err(BenchError::Failed(format!("a bare transport has no {other}"))),
         }
     }
 }
@@ -102,8 +92,7 @@ impl Transport {
                 (Box::new(ours), theirs.into())
             }
             Transport::Tcp => {
-                let (ours, theirs) =
-                    tcp_pair().map_err(BenchError::io("cannot connect over loopback"))?;
+                let (ours, theirs) = tcp_pair().map_err(BenchError::io("cannot connect over loopback"))?;
                 (Box::new(ours), theirs.into())
             }
         };

@@ -12,17 +12,11 @@ use crate::workload::{PAYLOAD_BYTES, Scale, Speed, WORKERS, Workload};
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/python/peers.py");
 
 pub fn process_pool() -> Box<dyn Subject> {
-    Box::new(Python {
-        name: "python-process-pool",
-        map_items: 20_000,
-    })
+    Box::new(Python { name: "python-process-pool", map_items: 20_000 })
 }
 
 pub fn multiprocessing_pool() -> Box<dyn Subject> {
-    Box::new(Python {
-        name: "python-multiprocessing-pool",
-        map_items: 1_000_000,
-    })
+    Box::new(Python { name: "python-multiprocessing-pool", map_items: 1_000_000 })
 }
 
 struct Python {
@@ -61,10 +55,7 @@ impl Subject for Python {
     }
 
     fn available(&self) -> Result<(), String> {
-        let version = Command::new("python3")
-            .arg("--version")
-            .stdout(Stdio::null())
-            .status();
+        let version = Command::new("python3").arg("--version").stdout(Stdio::null()).status();
         match version {
             Ok(status) if status.success() => Ok(()),
             Ok(status) => Err(format!("`python3 --version` ended with {status}")),
@@ -133,9 +124,7 @@ impl Interpreter {
         let output = self.child.stdout.take().expect("started with a pipe");
         writeln!(input, "{request}").map_err(BenchError::io("cannot write to python3"))?;
         let mut answer = String::new();
-        BufReader::new(output)
-            .read_line(&mut answer)
-            .map_err(BenchError::io("cannot read from python3"))?;
+        BufReader::new(output).read_line(&mut answer).map_err(BenchError::io("cannot read from python3"))?;
         Ok(answer)
     }
 }

@@ -8,13 +8,7 @@ use crate::subject::{BenchError, Family, Handle, Pool, Subject};
 use crate::workload::{self, Speed, WORKERS};
 
 pub fn subject() -> Box<dyn Subject> {
-    PoolSubject::peer(
-        "rayon+oneshot",
-        Family::Threads,
-        Speed::Millions,
-        THREAD_POOL,
-        RayonOneshot::open,
-    )
+    PoolSubject::peer("rayon+oneshot", Family::Threads, Speed::Millions, THREAD_POOL, RayonOneshot::open)
 }
 
 struct RayonOneshot {

@@ -42,13 +42,7 @@ impl Subject for TarpcSubject {
     }
 
     fn workloads(&self) -> &[Workload] {
-        &[
-            Workload::Noop,
-            Workload::Roundtrip,
-            Workload::Payload,
-            Workload::Cpu,
-            Workload::Startup,
-        ]
+        &[Workload::Noop, Workload::Roundtrip, Workload::Payload, Workload::Cpu, Workload::Startup]
     }
 
     /// The server is there before the measurement, as an agent is: `startup` times the connection.
@@ -102,18 +96,12 @@ impl Server {
         let mut line = String::new();
         BufReader::new(helper.stdout())
             .read_line(&mut line)
-            .map_err(BenchError::io(
-                "cannot read the address of the tarpc server",
-            ))?;
+            .map_err(BenchError::io("cannot read the address of the tarpc server"))?;
         let address = line
             .trim()
             .parse()
             .map_err(|error| BenchError::Failed(format!("`{line}` is no address: {error}")))?;
-        Ok(Self {
-            address,
-            _helper: helper,
-            _lifeline: lifeline,
-        })
+        Ok(Self { address, _helper: helper, _lifeline: lifeline })
     }
 }
 
@@ -128,20 +116,13 @@ impl Tarpc {
             .enable_all()
             .build()
             .map_err(BenchError::io("cannot start tokio"))?;
-        let client = runtime
-            .block_on(connect(address))
-            .map_err(BenchError::io("cannot reach the tarpc server"))?;
+        let client =
+            runtime.block_on(connect(address)).map_err(BenchError::io("cannot reach the tarpc server"))?;
         Ok(Self { client, runtime })
     }
 
-    fn call(
-        &self,
-        call: impl Future<Output = Result<u64, RpcError>> + Send + 'static,
-    ) -> Calling<'_> {
-        Calling {
-            runtime: &self.runtime,
-            reply: self.runtime.spawn(call),
-        }
+    fn call(&self, call: impl Future<Output = Result<u64, RpcError>> + Send + 'static) -> Calling<'_> {
+        Calling { runtime: &self.runtime, reply: self.runtime.spawn(call) }
     }
 }
 
@@ -193,9 +174,7 @@ struct Calling<'a> {
 impl Handle for Calling<'_> {
     fn wait(self) -> Result<u64, BenchError> {
         let reply = self.runtime.block_on(self.reply);
-        reply
-            .map_err(BenchError::failed)?
-            .map_err(BenchError::failed)
+        reply.map_err(BenchError::failed)?.map_err(BenchError::failed)
     }
 
     fn wait_sum(handles: &mut Vec<Self>) -> Result<u64, BenchError> {
@@ -219,10 +198,7 @@ impl Handle for Calling<'_> {
 ///
 /// When it cannot listen.
 pub fn serve_until_end_of(mut lifeline: impl Read) -> io::Result<()> {
-    let runtime = Builder::new_multi_thread()
-        .worker_threads(WORKERS)
-        .enable_all()
-        .build()?;
+    let runtime = Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
     let mut incoming = runtime.block_on(tcp::listen(("127.0.0.1", 0), Bincode::default))?;
     incoming.config_mut().max_frame_length(FRAME_LIMIT);
     println!("{}", incoming.local_addr());
