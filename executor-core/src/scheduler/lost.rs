@@ -28,9 +28,7 @@ impl<T> Scheduler<T> {
         self.blocked -= state.blocked as usize;
         self.revoking -= state.revoking as usize;
         self.lost_workers += 1;
-        if state.state == WorkerState::Ready {
-            self.count_death();
-        }
+        let expected = state.state != WorkerState::Ready;
         self.remove_worker(slot);
         // From the last to the first: each returns to the front of its queue.
         for tail in tails {
@@ -41,6 +39,10 @@ impl<T> Scheduler<T> {
                 self.settle_lost(worker, task, &mut began);
                 at = prev;
             }
+        }
+        // Last: breaking the pool asks all workers for tasks, and this one is none any more.
+        if !expected {
+            self.count_death();
         }
     }
 

@@ -174,7 +174,8 @@ impl<T> Scheduler<T> {
     ) -> Result<TaskKey, Rejected<T>> {
         match self.closing {
             None => {}
-            Some(ShutdownMode::Drain) if spec.nested => {}
+            // Once nothing is left, nothing can be nested: drained stays drained.
+            Some(ShutdownMode::Drain) if spec.nested && self.unresolved() > 0 => {}
             Some(_) => return Err(Rejected::Closed(payload)),
         }
         if self.broken {
@@ -371,3 +372,6 @@ impl<T> Scheduler<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,10 +16,12 @@ const LAST_LEVEL: u8 = 31;
 /// Added to the level of a worker whose slot has not produced a result for long: async tasks go
 /// elsewhere if they can.
 const STALLED_PENALTY: u8 = 12;
-/// Weight of a new measurement in the running average, as a shift: 1/8. Short enough to follow a
-/// change of workload within some twenty tasks, long enough that one outlier does not empty the
-/// window.
-const AVERAGE_SHIFT: u32 = 3;
+/// Weight of a measurement above the running average, as a shift: 1/8, so that one outlier does not
+/// empty a window.
+const RISE_SHIFT: u32 = 3;
+/// Weight of a measurement below it: 1/4. After one task of a second some twenty quick ones bring
+/// the window back; a wrong guess in this direction is mended by the stall check.
+const FALL_SHIFT: u32 = 2;
 /// A task that takes this many times `target_ahead` is never handed ahead.
 const LONG_TASK_FACTOR: u64 = 10;
 
@@ -152,10 +154,8 @@ impl Worker {
         let sample = u32::try_from(elapsed.as_nanos()).unwrap_or(u32::MAX).max(1);
         self.average_ns = match self.average_ns {
             0 => sample,
-            average => {
-                let step = (i64::from(sample) - i64::from(average)) >> AVERAGE_SHIFT;
-                (i64::from(average) + step).max(1) as u32
-            }
+            average if sample < average => average - ((average - sample) >> FALL_SHIFT),
+            average => average + ((sample - average) >> RISE_SHIFT),
         };
         // Growing at most twofold a result: one lucky measurement must not fill a worker.
         self.window = self.measured_window(config).min(self.window * 2 + 1);
