@@ -1,0 +1,210 @@
+//! What does the scheduler cost per event, and per pending task, and does that grow with the workers?
+//!
+//! Simulated workers finish tasks in the order in which they were sent; the simulation is one ring of
+//! (worker, task), so that nearly all the time is the scheduler's. Three loads:
+//!
+//! - *quick*: tasks of 1 us, all submitted before the first is sent; workers are handed up to 1,000 ahead.
+//! - *long*: tasks of 20 ms, likewise; nothing is handed ahead, every result makes a worker idle for a moment.
+//! - *flow*: tasks of 1 us submitted as others finish, so that the queue stays short, as under back-pressure.
+//!
+//! An event is a submit, a send or a result: three per task. Actions are polled to the end after every single
+//! event, which is the dearest way to drive it. Each figure is the median of five rounds, after one that is
+//! not counted; rounds go over all sizes in turn, so that drift of the machine hits all of them.
+//!
+//! `cargo bench -p executor-core --bench scheduler [-- --json]`
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::collections::VecDeque;
+use std::hint::black_box;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use executor_core::scheduler::{Action, Scheduler, SchedulerConfig, TaskKey, TaskSpec, WorkerKey};
+
+const TASKS: u64 = 1_000_000;
+const WORKERS: [u32; 4] = [10, 100, 1_000, 10_000];
+const ROUNDS: usize = 5;
+/// Tasks under way in *flow*, per worker: one running, some ahead.
+const FLOW_PER_WORKER: u64 = 8;
+
+/// Counts bytes that are allocated and not freed.
+struct Counting;
+
+static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call is passed on unchanged to the system's allocator, which keeps the contract; counting
+// touches no memory of the caller.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATED.fetch_add(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        ALLOCATED.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// What a driver keeps for a task: as large as a pointer, and like one never 0.
+type Payload = &'static u8;
+static PAYLOAD: u8 = 0;
+
+/// The park: results come in the order of the sends.
+struct Bench {
+    core: Scheduler<Payload>,
+    under_way: VecDeque<(WorkerKey, TaskKey)>,
+    now: Instant,
+    takes: Duration,
+}
+
+impl Bench {
+    fn new(workers: u32, takes: Duration) -> Self {
+        let mut core = Scheduler::new(SchedulerConfig::default());
+        let now = Instant::now();
+        for index in 0..workers {
+            core.handle_worker_ready(now, index, 1);
+        }
+        Self { core, under_way: VecDeque::with_capacity(2 * TASKS as usize), now, takes }
+    }
+
+    fn submit(&mut self) {
+        let accepted = self.core.handle_submit(self.now, TaskSpec::default(), &PAYLOAD);
+        assert!(accepted.is_ok(), "the queue is long enough");
+    }
+
+    fn poll(&mut self) {
+        while let Some(action) = self.core.poll_action(self.now) {
+            match action {
+                Action::Send { worker, task, .. } => self.under_way.push_back((worker, task)),
+                Action::Revoke { worker, task } => self.core.handle_revoked(self.now, worker, task, false),
+                other => panic!("nothing else is to happen here: {other:?}"),
+            }
+        }
+    }
+
+    /// One result; false when nothing is under way.
+    fn finish(&mut self) -> bool {
+        let Some((worker, task)) = self.under_way.pop_front() else { return false };
+        let payload = self.core.handle_finished(self.now, worker, task, self.takes);
+        assert!(black_box(payload).is_some(), "every result is the first of its task");
+        true
+    }
+
+    /// All tasks first, then all results.
+    fn run_from_full_queue(&mut self) {
+        for _ in 0..TASKS {
+            self.submit();
+        }
+        self.poll();
+        while self.finish() {
+            self.poll();
+        }
+    }
+
+    /// A submit for every result.
+    fn run_as_flow(&mut self) {
+        let workers = self.core.workers() as u64;
+        let first = (workers * FLOW_PER_WORKER).min(TASKS);
+        for _ in 0..first {
+            self.submit();
+            self.poll();
+        }
+        for _ in first..TASKS {
+            self.finish();
+            self.poll();
+            self.submit();
+            self.poll();
+        }
+        while self.finish() {
+            self.poll();
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Load {
+    name: &'static str,
+    takes: Duration,
+    run: fn(&mut Bench),
+}
+
+const LOADS: [Load; 3] = [
+    Load { name: "quick", takes: Duration::from_micros(1), run: Bench::run_from_full_queue },
+    Load { name: "long", takes: Duration::from_millis(20), run: Bench::run_from_full_queue },
+    Load { name: "flow", takes: Duration::from_micros(1), run: Bench::run_as_flow },
+];
+
+fn nanoseconds_per_event(load: Load, workers: u32) -> f64 {
+    let mut bench = Bench::new(workers, load.takes);
+    let start = Instant::now();
+    (load.run)(&mut bench);
+    let elapsed = start.elapsed();
+    assert_eq!(bench.core.stats().finished, TASKS);
+    elapsed.as_nanos() as f64 / (3 * TASKS) as f64
+}
+
+fn bytes_per_pending_task() -> f64 {
+    let before = ALLOCATED.load(Ordering::Relaxed);
+    let mut core = Scheduler::new(SchedulerConfig::default());
+    let now = Instant::now();
+    for _ in 0..TASKS {
+        assert!(core.handle_submit(now, TaskSpec::default(), &PAYLOAD).is_ok(), "the queue is long enough");
+    }
+    let bytes = ALLOCATED.load(Ordering::Relaxed) - before;
+    assert_eq!(black_box(&core).waiting(), TASKS as usize);
+    bytes as f64 / TASKS as f64
+}
+
+fn main() {
+    let json = std::env::args().any(|argument| argument == "--json");
+    let mut samples = [[[0.0; ROUNDS]; WORKERS.len()]; LOADS.len()];
+    for round in 0..=ROUNDS {
+        for (load, samples) in LOADS.iter().zip(&mut samples) {
+            for (workers, samples) in WORKERS.iter().zip(samples) {
+                let sample = nanoseconds_per_event(*load, *workers);
+                if round > 0 {
+                    samples[round - 1] = sample;
+                }
+            }
+        }
+    }
+    for (load, samples) in LOADS.iter().zip(&mut samples) {
+        for (workers, samples) in WORKERS.iter().zip(samples.iter_mut()) {
+            samples.sort_by(f64::total_cmp);
+            report(json, load.name, *workers, samples);
+        }
+        let growth = samples[WORKERS.len() - 1][ROUNDS / 2] / samples[0][ROUNDS / 2];
+        if !json {
+            println!("{:6} from 10 to 10,000 workers: {growth:.2} times the cost", load.name);
+        }
+    }
+    let bytes = bytes_per_pending_task();
+    if json {
+        print_json("pending", "bytes_per_task", [bytes; 3]);
+    } else {
+        println!("{bytes:.1} bytes per pending task");
+    }
+}
+
+fn report(json: bool, load: &str, workers: u32, sorted: &[f64; ROUNDS]) {
+    let [min, median, max] = [sorted[0], sorted[ROUNDS / 2], sorted[ROUNDS - 1]];
+    if json {
+        print_json(&format!("{load}-{workers}"), "ns_per_event", [min, median, max]);
+        return;
+    }
+    let events = 1e3 / median;
+    let tasks = events / 3.0;
+    print!("{load:6} {workers:6} workers: {median:5.1} ns per event ({min:.1} to {max:.1}), ");
+    println!("{events:5.1} M events/s, {tasks:4.1} M tasks/s");
+}
+
+fn print_json(workload: &str, metric: &str, [min, median, max]: [f64; 3]) {
+    let figures = format!(r#""min": {min:.1}, "median": {median:.1}, "max": {max:.1}"#);
+    println!(r#"{{"subject": "scheduler", "workload": "{workload}", "metric": "{metric}", {figures}}}"#);
+}
