@@ -26,19 +26,17 @@ pub enum Action<T> {
         /// The task, never asked for twice before the answer.
         task: TaskKey,
     },
-    /// Raise the cooperative cancel flag of this task. It is resolved already; its worker still
-    /// runs it.
+    /// Raise the cooperative cancel flag of this task. It is resolved already; its worker still runs it.
     Stop {
         /// The worker that runs the task.
         worker: WorkerKey,
         /// The task to stop.
         task: TaskKey,
     },
-    /// End this worker by force, or with a task named and several slots, the process that runs that
-    /// task.
+    /// End this worker by force, or with a task named and several slots, the process that runs that task.
     ///
-    /// Answer by [`handle_worker_lost`](super::Scheduler::handle_worker_lost) once it is gone; for
-    /// one process of many by [`handle_finished`](super::Scheduler::handle_finished) or
+    /// Answer by [`handle_worker_lost`](super::Scheduler::handle_worker_lost) once it is gone; for one
+    /// process of many by [`handle_finished`](super::Scheduler::handle_finished) or
     /// [`handle_task_lost`](super::Scheduler::handle_task_lost) of that task.
     Kill {
         /// The worker to end.
@@ -46,8 +44,8 @@ pub enum Action<T> {
         /// The task that did not stop within the grace period; `None` when the whole pool ends.
         task: Option<TaskKey>,
     },
-    /// Complete this task as failed. It is gone from the scheduler, or runs on at its worker as a
-    /// task that nobody waits for.
+    /// Complete this task as failed. It is gone from the scheduler, or runs on at its worker as a task that
+    /// nobody waits for.
     Fail {
         /// The task's key, by now unknown to the scheduler's callers.
         task: TaskKey,
@@ -137,8 +135,7 @@ impl<T> std::error::Error for Rejected<T> {}
 pub enum Cancelled<T> {
     /// It waited in the queue and never begins.
     Removed(T),
-    /// A worker holds it; it is taken back or stopped there, and its result, if one comes, is
-    /// dropped.
+    /// A worker holds it; it is taken back or stopped there, and its result, if one comes, is dropped.
     Resolved(T),
     /// It is resolved already, or never was.
     Unknown,

@@ -71,7 +71,7 @@ impl<T> Scheduler<T> {
 
     #[inline]
     fn send_action(&self, worker: u32, slot: u32) -> Action<T> {
-        let attempt = self.tasks[slot].attempt;
+        let attempt = self.tasks.attempt(slot);
         Action::Send { worker: self.workers.key(worker), task: self.tasks.key(slot), attempt }
     }
 
@@ -97,8 +97,7 @@ impl<T> Scheduler<T> {
         None
     }
 
-    /// Takes tasks back from the most loaded worker if another one is idle and nothing waits;
-    /// whether it did.
+    /// Takes tasks back from the most loaded worker if another one is idle and nothing waits; whether it did.
     ///
     /// Never asks for more than one batch per idle worker before the answers are in.
     #[inline]

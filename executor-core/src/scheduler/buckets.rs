@@ -25,8 +25,8 @@ pub(super) struct Buckets {
     buckets: [Bucket; LEVELS],
     /// Bit n is set while bucket n has a worker.
     mask: u32,
-    /// By worker slot. The level itself stays with the worker, where the caller compares it before
-    /// it comes here.
+    /// By worker slot. The level itself stays with the worker, where the caller compares it before it comes
+    /// here.
     links: Vec<Links>,
 }
 
@@ -66,8 +66,7 @@ impl Buckets {
         }
         match to {
             NOWHERE => {}
-            // Who became idle last goes first: its caches are warm, and it may not have gone to
-            // sleep yet.
+            // Who became idle last goes first: its caches are warm, and it may not have gone to sleep yet.
             0 => self.push_front(worker, to),
             _ => self.push_back(worker, to),
         }

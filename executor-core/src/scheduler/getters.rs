@@ -29,8 +29,8 @@ impl<T> Scheduler<T> {
 
     /// The running or next attempt of a task, from 1; `None` once it is resolved.
     pub fn attempt(&self, task: TaskKey) -> Option<u32> {
-        let task = &self.tasks[self.tasks.find(task)?];
-        (!task.is_ghost()).then_some(task.attempt)
+        let slot = self.tasks.find(task)?;
+        (!self.tasks[slot].is_ghost()).then(|| self.tasks.attempt(slot))
     }
 
     /// The worker that holds a task.
@@ -44,8 +44,7 @@ impl<T> Scheduler<T> {
         self.workers.find(worker).map(|slot| self.workers[slot].index)
     }
 
-    /// What a worker holds: sync tasks in the order they were sent, then async ones, resolved ones
-    /// included.
+    /// What a worker holds: sync tasks in the order they were sent, then async ones, resolved ones included.
     pub fn tasks_of(&self, worker: WorkerKey) -> impl Iterator<Item = TaskKey> {
         let heads = self.workers.find(worker).map(|slot| {
             let state = &self.workers[slot];
@@ -73,8 +72,7 @@ impl<T> Scheduler<T> {
         self.queues.len()
     }
 
-    /// Tasks in slots of workers and async tasks at workers, including those that are resolved but
-    /// not gone.
+    /// Tasks in slots of workers and async tasks at workers, including those that are resolved but not gone.
     pub fn running(&self) -> usize {
         self.running
     }

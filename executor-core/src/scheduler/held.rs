@@ -1,5 +1,5 @@
-//! What workers hold: every task that enters or leaves one goes through here, so that counts,
-//! timers and buckets agree.
+//! What workers hold: every task that enters or leaves one goes through here, so that counts, timers and
+//! buckets agree.
 
 use std::time::Instant;
 
@@ -94,13 +94,14 @@ impl<T> Scheduler<T> {
         }
         if task.is_ghost() {
             self.arm_grace(slot, now);
-        } else if task.rare.is_some() {
+        } else {
             self.arm_limit(slot, now);
         }
     }
 
+    #[inline]
     fn arm_limit(&mut self, slot: u32, now: Instant) {
-        if let Some(rare) = &mut self.tasks[slot].rare
+        if let Some(rare) = self.tasks.rare_mut(slot)
             && let Some(limit) = rare.timeout
             // A limit beyond what the clock can count is none.
             && let Some(at) = now.checked_add(limit)
@@ -109,8 +110,9 @@ impl<T> Scheduler<T> {
         }
     }
 
+    #[inline]
     pub(super) fn disarm(&mut self, slot: u32) {
-        if let Some(rare) = &mut self.tasks[slot].rare
+        if let Some(rare) = self.tasks.rare_mut(slot)
             && let Some(timer) = rare.timer.take()
         {
             self.timers.disarm(timer);
@@ -185,7 +187,7 @@ impl<T> Scheduler<T> {
         let task = &mut self.tasks[slot];
         task.place = Place::Queued;
         task.worker = NIL;
-        if let Some(index) = task.pin() {
+        if let Some(index) = self.tasks.pin(slot) {
             self.pins_to_check.push(index);
         }
         self.queues.push_front(&mut self.tasks, slot);
@@ -258,8 +260,7 @@ impl<T> Scheduler<T> {
         }
     }
 
-    /// Starts to file workers by their async load, which programs without async tasks do not pay
-    /// for.
+    /// Starts to file workers by their async load, which programs without async tasks do not pay for.
     #[cold]
     pub(super) fn start_using_async(&mut self) {
         self.uses_async = true;

@@ -4,18 +4,18 @@ use std::num::NonZeroU64;
 
 /// Names one task from its submit until it is resolved and gone from its worker.
 ///
-/// Slots are reused and generations tell the tenants apart, so a key that has outlived its task is
-/// recognised and refused.
+/// Slots are reused and generations tell the tenants apart, so a key that has outlived its task is recognised
+/// and refused.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct TaskKey(NonZeroU64);
 
-/// Names one worker from [`handle_worker_ready`](super::Scheduler::handle_worker_ready) until it is
-/// lost or retired.
+/// Names one worker from [`handle_worker_ready`](super::Scheduler::handle_worker_ready) until it is lost or
+/// retired.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct WorkerKey(NonZeroU64);
 
-/// The first generation of every slot; never 0, which keeps a key non-zero and `Option<TaskKey>` in
-/// eight bytes.
+/// The first generation of every slot; never 0, which keeps a key non-zero and `Option<TaskKey>` in eight
+/// bytes.
 pub(super) const FIRST_GENERATION: u32 = 1;
 
 /// The generation of a slot's next tenant.
@@ -54,8 +54,8 @@ macro_rules! key_methods {
 
             /// The key back from the wire; `None` for 0.
             ///
-            /// A number that was never a key is harmless: every method looks keys up and ignores
-            /// unknown ones.
+            /// A number that was never a key is harmless: every method looks keys up and ignores unknown
+            /// ones.
             pub fn from_raw(raw: u64) -> Option<Self> {
                 NonZeroU64::new(raw).map(Self)
             }

@@ -9,8 +9,8 @@ use super::tasks::{Flags, NIL};
 use super::workers::WorkerState;
 
 impl<T> Scheduler<T> {
-    /// A worker is gone, and with it what it held. `began` says for each of those tasks whether the
-    /// worker had begun it.
+    /// A worker is gone, and with it what it held. `began` says for each of those tasks whether the worker
+    /// had begun it.
     ///
     /// Losses of workers that were to be killed or were retiring do not count for the breaker.
     pub fn handle_worker_lost(
@@ -46,8 +46,8 @@ impl<T> Scheduler<T> {
         }
     }
 
-    /// One task of a worker with several slots was lost with the process that ran it; the worker
-    /// itself lives.
+    /// One task of a worker with several slots was lost with the process that ran it; the worker itself
+    /// lives.
     pub fn handle_task_lost(&mut self, now: Instant, worker: WorkerKey, task: TaskKey, began: Began) {
         let Some((slot, task)) = self.find_held(worker, task) else {
             return;
@@ -70,7 +70,7 @@ impl<T> Scheduler<T> {
     /// Decides on a task in no list, whose worker is gone.
     fn settle_lost(&mut self, worker: WorkerKey, slot: u32, mut began: impl FnMut(TaskKey) -> Began) {
         let key = self.tasks.key(slot);
-        let task = &mut self.tasks[slot];
+        let task = &self.tasks[slot];
         if task.is_ghost() {
             self.release(slot);
             return;
@@ -80,15 +80,16 @@ impl<T> Scheduler<T> {
             Began::No => false,
             Began::Unknown => !task.flags.has(Flags::IDEMPOTENT),
         };
-        let attempts = task.attempt;
-        if charged && attempts > task.retries() {
+        let attempts = self.tasks.attempt(slot);
+        let retries = self.tasks.rare(slot).map_or(0, |rare| rare.retries);
+        if charged && attempts > retries {
             if let Some(payload) = self.release(slot) {
                 self.push_fail(key, payload, Failure::WorkerLost { worker, attempts });
             }
             return;
         }
         if charged {
-            task.attempt += 1;
+            self.tasks.rare_or_new(slot).charged += 1;
             self.retried += 1;
         }
         self.requeue(slot);

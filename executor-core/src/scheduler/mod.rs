@@ -1,9 +1,9 @@
-//! Which task goes to which worker, when, and what becomes of it: a state machine without IO, time,
-//! threads or randomness.
+//! Which task goes to which worker, when, and what becomes of it: a state machine without IO, time, threads
+//! or randomness.
 //!
-//! A driver owns the workers (processes, connections) and one [`Scheduler`]. It reports what
-//! happened through `handle_*`, and does what [`poll_action`](Scheduler::poll_action) says. The
-//! process pool and the cluster client are such drivers.
+//! A driver owns the workers (processes, connections) and one [`Scheduler`]. It reports what happened through
+//! `handle_*`, and does what [`poll_action`](Scheduler::poll_action) says. The process pool and the cluster
+//! client are such drivers.
 //!
 //! # Protocol of the driver
 //!
@@ -17,8 +17,8 @@
 //!    [`handle_timer`](Scheduler::handle_timer).
 //!
 //! Payloads come back exactly once: by [`handle_finished`](Scheduler::handle_finished),
-//! [`handle_not_sent`](Scheduler::handle_not_sent), [`handle_cancel`](Scheduler::handle_cancel), or
-//! in [`Action::Fail`]. The driver completes the future with it.
+//! [`handle_not_sent`](Scheduler::handle_not_sent), [`handle_cancel`](Scheduler::handle_cancel), or in
+//! [`Action::Fail`]. The driver completes the future with it.
 //!
 //! # States of a task
 //!
@@ -29,33 +29,33 @@
 //! | running | in one of the worker's slots, or async: it may have begun | finished; worker lost; time limit; cancelled |
 //! | ghost | resolved (cancelled, timed out, closed), but its worker still has it | finished; taken back; worker lost |
 //!
-//! A ghost is asked back first, since it may not have begun. When the worker has begun it, its flag
-//! is raised ([`Action::Stop`]) and, if it is still there after the grace period, its worker is
-//! killed ([`Action::Kill`]).
+//! A ghost is asked back first, since it may not have begun. When the worker has begun it, its flag is raised
+//! ([`Action::Stop`]) and, if it is still there after the grace period, its worker is killed
+//! ([`Action::Kill`]).
 //!
-//! When a worker is lost, tasks that it had not begun return to the front of their queue and are
-//! not charged. Those that it had begun are repeated if they have retries left, and fail otherwise.
+//! When a worker is lost, tasks that it had not begun return to the front of their queue and are not charged.
+//! Those that it had begun are repeated if they have retries left, and fail otherwise.
 //!
 //! # States of a worker
 //!
-//! *Ready* takes tasks: idle slots first, of any worker, then ahead, the least loaded worker first.
-//! How many are handed ahead to each slot follows from the measured time of its tasks
-//! ([`SchedulerConfig::target_ahead`]). What a worker holds never exceeds its credit at the moment
-//! of sending: its slots and that window. A worker is *stalled* while the tasks in its slots have
-//! not moved for [`SchedulerConfig::stall_check`]: what it holds ahead is taken back, and nothing
-//! is handed ahead to it until it finishes something. When slots are idle and the queue is empty,
-//! half of what the most loaded worker holds ahead is taken back and handed out again.
+//! *Ready* takes tasks: idle slots first, of any worker, then ahead, the least loaded worker first. How many
+//! are handed ahead to each slot follows from the measured time of its tasks
+//! ([`SchedulerConfig::target_ahead`]). What a worker holds never exceeds its credit at the moment of
+//! sending: its slots and that window. A worker is *stalled* while the tasks in its slots have not moved for
+//! [`SchedulerConfig::stall_check`]: what it holds ahead is taken back, and nothing is handed ahead to it
+//! until it finishes something. When slots are idle and the queue is empty, half of what the most loaded
+//! worker holds ahead is taken back and handed out again.
 //!
 //! *Retiring* takes no more tasks and gives back those ahead; when it is empty it is forgotten
-//! ([`Action::Retired`]). *Doomed* is to be killed; its loss is expected. Unexpected losses in a
-//! row, nothing having finished in between, break the pool ([`SchedulerConfig::breaker`]): what is
-//! pending fails, and nothing more is accepted.
+//! ([`Action::Retired`]). *Doomed* is to be killed; its loss is expected. Unexpected losses in a row, nothing
+//! having finished in between, break the pool ([`SchedulerConfig::breaker`]): what is pending fails, and
+//! nothing more is accepted.
 //!
 //! # Cost
 //!
-//! Every event takes constant time, amortised, and logarithmic time for tasks with a time limit or
-//! a priority other than 0. Tasks, workers and timers live in tables, threaded by links into the
-//! list where each is at the moment; a waiting task takes 40 bytes and its payload.
+//! Every event takes constant time, amortised, and logarithmic time for tasks with a time limit or a priority
+//! other than 0. Tasks, workers and timers live in tables, threaded by links into the list where each is at
+//! the moment; a waiting task takes 32 bytes and its payload.
 
 mod action;
 mod assign;
@@ -86,8 +86,8 @@ use self::tasks::{Flags, Tasks};
 use self::timers::{Timer, Timers};
 use self::workers::{WorkerState, Workers};
 
-/// The scheduler; see the [module](self) for its protocol. `T` is what the driver keeps for each
-/// task, at best a pointer.
+/// The scheduler; see the [module](self) for its protocol. `T` is what the driver keeps for each task, at
+/// best a pointer.
 pub struct Scheduler<T> {
     config: SchedulerConfig,
     tasks: Tasks<T>,
@@ -101,8 +101,7 @@ pub struct Scheduler<T> {
     available: Buckets,
     /// Workers that tasks can be taken back from, by how many.
     loaded: Buckets,
-    /// Workers that can take an async task, by load. Kept from the first async task on
-    /// (`uses_async`).
+    /// Workers that can take an async task, by load. Kept from the first async task on (`uses_async`).
     async_available: Buckets,
     uses_async: bool,
     /// The newest worker of each index that is not retiring.
@@ -164,8 +163,8 @@ impl<T> Scheduler<T> {
     ///
     /// # Errors
     ///
-    /// Gives the payload back when the queue is full, the pool has been shut down (while it drains,
-    /// nested tasks are still accepted), or the pool is broken.
+    /// Gives the payload back when the queue is full, the pool has been shut down (while it drains, nested
+    /// tasks are still accepted), or the pool is broken.
     pub fn handle_submit(
         &mut self,
         _now: Instant,
@@ -197,8 +196,8 @@ impl<T> Scheduler<T> {
 
     /// A worker can take tasks: `slots` at a time (at least 1), the first of them now.
     ///
-    /// `index` is the driver's number for it, which pinned tasks name. Two workers may have one
-    /// index while the newer replaces the older; pinned tasks go to the newer.
+    /// `index` is the driver's number for it, which pinned tasks name. Two workers may have one index while
+    /// the newer replaces the older; pinned tasks go to the newer.
     pub fn handle_worker_ready(&mut self, now: Instant, index: u32, slots: u32) -> WorkerKey {
         let worker = self.workers.insert(index, slots, now);
         let key = self.workers.key(worker);
@@ -216,8 +215,8 @@ impl<T> Scheduler<T> {
 
     /// A worker finished a task, with whatever result, after `elapsed` of running time.
     ///
-    /// Gives the payload to complete, or `None` when there is none: the task is resolved already,
-    /// or was never this worker's.
+    /// Gives the payload to complete, or `None` when there is none: the task is resolved already, or was
+    /// never this worker's.
     #[inline]
     pub fn handle_finished(
         &mut self,
@@ -242,8 +241,8 @@ impl<T> Scheduler<T> {
         payload
     }
 
-    /// The driver could not send a task that it was told to send (say, its payload cannot be
-    /// encoded): gives it back to complete.
+    /// The driver could not send a task that it was told to send (say, its payload cannot be encoded): gives
+    /// it back to complete.
     ///
     /// Counts neither as finished nor as an attempt.
     pub fn handle_not_sent(&mut self, now: Instant, worker: WorkerKey, task: TaskKey) -> Option<T> {
@@ -254,11 +253,11 @@ impl<T> Scheduler<T> {
         payload
     }
 
-    /// A running task waits for a task of its own pool: nothing is handed ahead to its worker, what
-    /// is ahead there is taken back.
+    /// A running task waits for a task of its own pool: nothing is handed ahead to its worker, what is ahead
+    /// there is taken back.
     ///
-    /// A worker with one slot gets nothing at all meanwhile; the driver may add a worker, so that
-    /// what is waited for can run. Async tasks wait without blocking anything and are ignored here.
+    /// A worker with one slot gets nothing at all meanwhile; the driver may add a worker, so that what is
+    /// waited for can run. Async tasks wait without blocking anything and are ignored here.
     pub fn handle_blocked(&mut self, _now: Instant, worker: WorkerKey, task: TaskKey) {
         let Some((worker, slot)) = self.find_held(worker, task) else {
             return;
@@ -288,8 +287,8 @@ impl<T> Scheduler<T> {
         }
     }
 
-    /// The driver cannot send to a worker for the moment (its buffers are full): nothing is sent
-    /// there until [`handle_resumed`](Self::handle_resumed).
+    /// The driver cannot send to a worker for the moment (its buffers are full): nothing is sent there until
+    /// [`handle_resumed`](Self::handle_resumed).
     pub fn handle_paused(&mut self, _now: Instant, worker: WorkerKey) {
         self.set_paused(worker, true);
     }
@@ -324,8 +323,8 @@ impl<T> Scheduler<T> {
         }
     }
 
-    /// When to call [`handle_timer`](Self::handle_timer); `None` for never. To be asked again after
-    /// every round of events.
+    /// When to call [`handle_timer`](Self::handle_timer); `None` for never. To be asked again after every
+    /// round of events.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.timers.next_deadline()
     }

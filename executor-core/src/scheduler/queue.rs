@@ -26,12 +26,12 @@ impl PriorityQueue {
 
     #[inline]
     pub(super) fn push_back<T>(&mut self, tasks: &mut Tasks<T>, slot: u32) {
-        let priority = tasks[slot].priority();
+        let priority = tasks.priority(slot);
         self.list_mut(priority).push_back(tasks, slot);
     }
 
     pub(super) fn push_front<T>(&mut self, tasks: &mut Tasks<T>, slot: u32) {
-        let priority = tasks[slot].priority();
+        let priority = tasks.priority(slot);
         self.list_mut(priority).push_front(tasks, slot);
     }
 
@@ -44,7 +44,7 @@ impl PriorityQueue {
     }
 
     pub(super) fn remove<T>(&mut self, tasks: &mut Tasks<T>, slot: u32) {
-        let priority = tasks[slot].priority();
+        let priority = tasks.priority(slot);
         let list = self.list_mut(priority);
         list.unlink(tasks, slot);
         if list.is_empty() {
@@ -101,12 +101,12 @@ impl Queues {
     #[inline]
     pub(super) fn push_back<T>(&mut self, tasks: &mut Tasks<T>, slot: u32) {
         self.len += 1;
-        self.queue_of(&tasks[slot]).push_back(tasks, slot);
+        self.queue_of(tasks, slot).push_back(tasks, slot);
     }
 
     pub(super) fn push_front<T>(&mut self, tasks: &mut Tasks<T>, slot: u32) {
         self.len += 1;
-        self.queue_of(&tasks[slot]).push_front(tasks, slot);
+        self.queue_of(tasks, slot).push_front(tasks, slot);
     }
 
     #[inline]
@@ -157,8 +157,8 @@ impl Queues {
 
     pub(super) fn remove<T>(&mut self, tasks: &mut Tasks<T>, slot: u32) {
         self.len -= 1;
-        self.queue_of(&tasks[slot]).remove(tasks, slot);
-        if let Some(index) = tasks[slot].pin()
+        self.queue_of(tasks, slot).remove(tasks, slot);
+        if let Some(index) = tasks.pin(slot)
             && self.pinned.get(&index).is_some_and(PriorityQueue::is_empty)
         {
             self.pinned.remove(&index);
@@ -166,10 +166,10 @@ impl Queues {
     }
 
     #[inline]
-    fn queue_of<T>(&mut self, task: &Task<T>) -> &mut PriorityQueue {
-        match task.pin() {
+    fn queue_of<T>(&mut self, tasks: &Tasks<T>, slot: u32) -> &mut PriorityQueue {
+        match tasks.pin(slot) {
             Some(index) => self.pinned.entry(index).or_insert_with(PriorityQueue::new),
-            None if task.is_async() => &mut self.asynchronous,
+            None if tasks[slot].is_async() => &mut self.asynchronous,
             None => &mut self.sync,
         }
     }

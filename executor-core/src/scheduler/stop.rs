@@ -10,8 +10,8 @@ use super::timers::Timer;
 use super::workers::WorkerState;
 
 impl<T> Scheduler<T> {
-    /// Cancels a task, giving back its payload to complete. It counts as resolved from now on,
-    /// whatever its worker still does.
+    /// Cancels a task, giving back its payload to complete. It counts as resolved from now on, whatever its
+    /// worker still does.
     pub fn handle_cancel(&mut self, now: Instant, task: TaskKey) -> Cancelled<T> {
         let Some(slot) = self.tasks.find(task) else {
             return Cancelled::Unknown;
@@ -29,10 +29,10 @@ impl<T> Scheduler<T> {
     /// A task has run as long as it may.
     pub(super) fn on_limit(&mut self, slot: u32, now: Instant) {
         let key = self.tasks.key(slot);
-        let task = &mut self.tasks[slot];
-        *task.timer_mut() = None;
-        let attempts = task.attempt;
-        let limit = task.rare.as_ref().and_then(|rare| rare.timeout).unwrap_or_default();
+        let attempts = self.tasks.attempt(slot);
+        let Some(rare) = self.tasks.rare_mut(slot) else { return };
+        rare.timer = None;
+        let limit = rare.timeout.unwrap_or_default();
         if let Some(payload) = self.make_ghost(slot, now) {
             self.push_fail(key, payload, Failure::TimedOut { limit, attempts });
         }
@@ -84,13 +84,13 @@ impl<T> Scheduler<T> {
         self.disarm(slot);
         if let Some(at) = now.checked_add(self.config.grace) {
             let timer = self.timers.arm(at, Timer::Grace(slot));
-            *self.tasks[slot].timer_mut() = Some(timer);
+            self.tasks.rare_or_new(slot).timer = Some(timer);
         }
     }
 
     /// A ghost has used up its grace period.
     pub(super) fn on_grace(&mut self, slot: u32) {
-        *self.tasks[slot].timer_mut() = None;
+        self.tasks.rare_or_new(slot).timer = None;
         let worker = self.workers.key(self.tasks[slot].worker);
         self.actions.push_back(Action::Kill { worker, task: Some(self.tasks.key(slot)) });
     }

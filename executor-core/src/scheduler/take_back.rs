@@ -9,11 +9,10 @@ use super::tasks::{Flags, NIL, Place, Revoke};
 use super::timers::Timer;
 
 impl<T> Scheduler<T> {
-    /// The answer to [`Action::Revoke`]: `taken` when the worker had not begun the task and now
-    /// never will.
+    /// The answer to [`Action::Revoke`]: `taken` when the worker had not begun the task and now never will.
     ///
-    /// The task then waits at the front of its queue, uncharged, and may be sent again under the
-    /// same key, even to the same worker.
+    /// The task then waits at the front of its queue, uncharged, and may be sent again under the same key,
+    /// even to the same worker.
     pub fn handle_revoked(&mut self, now: Instant, worker: WorkerKey, task: TaskKey, taken: bool) {
         let Some((worker, slot)) = self.find_held(worker, task) else {
             return;
@@ -68,8 +67,8 @@ impl<T> Scheduler<T> {
         wanted
     }
 
-    /// Asks for up to `limit` tasks ahead that another worker could run, the last first: returning
-    /// to the front of the queue one by one they are then in order again.
+    /// Asks for up to `limit` tasks ahead that another worker could run, the last first: returning to the
+    /// front of the queue one by one they are then in order again.
     pub(super) fn take_back_loose(&mut self, worker: u32, limit: u32) {
         self.take_back_where(worker, limit, |flags| flags.has(Flags::LOOSE));
     }

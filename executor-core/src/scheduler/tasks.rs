@@ -11,8 +11,7 @@ use super::timers::TimerId;
 pub(super) const NIL: u32 = u32::MAX;
 
 const CHUNK_SHIFT: u32 = 9;
-/// Slots per chunk. Growing by chunks never copies the table, and wastes at most one of them (20
-/// KiB).
+/// Slots per chunk. Growing by chunks never copies the table, and wastes at most one of them (20 KiB).
 const CHUNK: usize = 1 << CHUNK_SHIFT;
 
 /// Where a task is. A task is in exactly one list, and this says in which.
@@ -51,30 +50,34 @@ pub(super) enum Revoke {
     Refused,
 }
 
-/// One task. Its payload is gone as soon as it is resolved; while a worker still holds it after
-/// that, it is a *ghost*.
+/// One task. Its payload is gone as soon as it is resolved; while a worker still holds it after that, it is a
+/// *ghost*.
+///
+/// With a pointer for a payload it fills its 32 bytes, two to a cache line and none across: the cost of an
+/// event is that of the lines it touches.
 #[derive(Debug)]
+#[repr(align(32))]
 pub(super) struct Task<T> {
     pub(super) payload: Option<T>,
-    /// What most tasks do not have.
-    pub(super) rare: Option<Box<Rare>>,
+    /// Where in [`Tasks::rares`] its other options are; `NIL` for most tasks, which have none.
+    rare: u32,
     generation: u32,
     pub(super) prev: u32,
     pub(super) next: u32,
     /// The slot of the worker that holds it.
     pub(super) worker: u32,
-    /// The running or next attempt, from 1.
-    pub(super) attempt: u32,
     pub(super) place: Place,
     pub(super) revoke: Revoke,
     pub(super) flags: Flags,
 }
 
-/// Options that few tasks set, and the timer that few tasks need.
-#[derive(Debug, Default)]
+/// Options that few tasks set, and what becomes of them.
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Rare {
     pub(super) priority: i32,
     pub(super) retries: u32,
+    /// Attempts that were lost and charged.
+    pub(super) charged: u32,
     pub(super) timeout: Option<Duration>,
     pub(super) pin: Option<u32>,
     pub(super) timer: Option<TimerId>,
@@ -93,8 +96,7 @@ impl Flags {
     pub(super) const PINNED: Self = Self(4);
     /// It waits for a task of its own pool.
     pub(super) const BLOCKED: Self = Self(8);
-    /// It counts in `loose` or `loose_async` of its worker: it may be taken back, and nobody has
-    /// tried.
+    /// It counts in `loose` or `loose_async` of its worker: it may be taken back, and nobody has tried.
     pub(super) const LOOSE: Self = Self(16);
 
     #[inline]
@@ -120,12 +122,11 @@ impl<T> Task<T> {
     fn vacant(next: u32) -> Self {
         Self {
             payload: None,
-            rare: None,
+            rare: NIL,
             generation: FIRST_GENERATION,
             prev: NIL,
             next,
             worker: NIL,
-            attempt: 0,
             place: Place::Free,
             revoke: Revoke::No,
             flags: Flags::default(),
@@ -147,22 +148,6 @@ impl<T> Task<T> {
     pub(super) fn is_at_worker(&self) -> bool {
         matches!(self.place, Place::Ahead | Place::Running | Place::Async)
     }
-
-    pub(super) fn priority(&self) -> i32 {
-        self.rare.as_ref().map_or(0, |rare| rare.priority)
-    }
-
-    pub(super) fn retries(&self) -> u32 {
-        self.rare.as_ref().map_or(0, |rare| rare.retries)
-    }
-
-    pub(super) fn pin(&self) -> Option<u32> {
-        self.rare.as_ref().and_then(|rare| rare.pin)
-    }
-
-    pub(super) fn timer_mut(&mut self) -> &mut Option<TimerId> {
-        &mut self.rare.get_or_insert_default().timer
-    }
 }
 
 /// All tasks, by slot.
@@ -171,11 +156,13 @@ pub(super) struct Tasks<T> {
     chunks: Vec<Box<[Task<T>; CHUNK]>>,
     free: u32,
     len: usize,
+    rares: Vec<Rare>,
+    free_rares: Vec<u32>,
 }
 
 impl<T> Tasks<T> {
     pub(super) fn new() -> Self {
-        Self { chunks: Vec::new(), free: NIL, len: 0 }
+        Self { chunks: Vec::new(), free: NIL, len: 0, rares: Vec::new(), free_rares: Vec::new() }
     }
 
     /// Tasks in the table, ghosts included.
@@ -206,32 +193,29 @@ impl<T> Tasks<T> {
         let task = &mut self[slot];
         let next = task.next;
         task.payload = Some(payload);
-        task.attempt = 1;
         task.place = Place::Queued;
         task.revoke = Revoke::No;
         task.flags = flags_of(spec);
-        if spec.priority != 0 || spec.retries != 0 || spec.timeout.is_some() || spec.pin.is_some() {
-            task.rare = Some(rare_of(spec));
-        }
         self.free = next;
         self.len += 1;
+        if spec.priority != 0 || spec.retries != 0 || spec.timeout.is_some() || spec.pin.is_some() {
+            *self.rare_or_new(slot) = rare_of(spec);
+        }
         slot
     }
 
     /// Empties a slot that is in no list and has no timer.
     #[inline]
     pub(super) fn remove(&mut self, slot: u32) -> Option<T> {
+        if self[slot].rare != NIL {
+            self.remove_rare(slot);
+        }
         let free = self.free;
         let task = &mut self[slot];
-        debug_assert!(
-            task.rare.as_ref().is_none_or(|rare| rare.timer.is_none()),
-            "a timer would outlive its task"
-        );
         task.place = Place::Free;
         task.generation = next_generation(task.generation);
         task.worker = NIL;
         task.next = free;
-        task.rare = None;
         let payload = task.payload.take();
         self.free = slot;
         self.len -= 1;
@@ -244,10 +228,61 @@ impl<T> Tasks<T> {
         let last = first + CHUNK as u32 - 1;
         let slots: Box<[_]> =
             (first..=last).map(|slot| Task::vacant(if slot == last { NIL } else { slot + 1 })).collect();
-        if let Ok(chunk) = slots.try_into() {
-            self.chunks.push(chunk);
-        }
+        let chunk = slots.try_into().map_err(drop).expect("the range is as long as a chunk");
+        self.chunks.push(chunk);
         self.free = first;
+    }
+
+    #[inline]
+    pub(super) fn rare(&self, slot: u32) -> Option<&Rare> {
+        match self[slot].rare {
+            NIL => None,
+            rare => Some(&self.rares[rare as usize]),
+        }
+    }
+
+    #[inline]
+    pub(super) fn rare_mut(&mut self, slot: u32) -> Option<&mut Rare> {
+        match self[slot].rare {
+            NIL => None,
+            rare => Some(&mut self.rares[rare as usize]),
+        }
+    }
+
+    /// The other options of a task, which has some from now on.
+    #[cold]
+    pub(super) fn rare_or_new(&mut self, slot: u32) -> &mut Rare {
+        if self[slot].rare == NIL {
+            self[slot].rare = self.free_rares.pop().unwrap_or_else(|| {
+                self.rares.push(Rare::default());
+                self.rares.len() as u32 - 1
+            });
+        }
+        let rare = self[slot].rare;
+        &mut self.rares[rare as usize]
+    }
+
+    #[cold]
+    fn remove_rare(&mut self, slot: u32) {
+        let rare = std::mem::replace(&mut self[slot].rare, NIL);
+        let old = std::mem::take(&mut self.rares[rare as usize]);
+        debug_assert!(old.timer.is_none(), "a timer would outlive its task");
+        self.free_rares.push(rare);
+    }
+
+    #[inline]
+    pub(super) fn priority(&self, slot: u32) -> i32 {
+        self.rare(slot).map_or(0, |rare| rare.priority)
+    }
+
+    pub(super) fn pin(&self, slot: u32) -> Option<u32> {
+        self.rare(slot).and_then(|rare| rare.pin)
+    }
+
+    /// The running or next attempt, from 1.
+    #[inline]
+    pub(super) fn attempt(&self, slot: u32) -> u32 {
+        self.rare(slot).map_or(1, |rare| rare.charged.saturating_add(1))
     }
 }
 
@@ -260,10 +295,9 @@ fn flags_of(spec: &TaskSpec) -> Flags {
     )
 }
 
-#[cold]
-fn rare_of(spec: &TaskSpec) -> Box<Rare> {
+fn rare_of(spec: &TaskSpec) -> Rare {
     let TaskSpec { priority, timeout, retries, pin, .. } = *spec;
-    Box::new(Rare { priority, retries, timeout, pin, timer: None })
+    Rare { priority, retries, timeout, pin, ..Rare::default() }
 }
 
 impl<T> Index<u32> for Tasks<T> {

@@ -1,5 +1,4 @@
-//! Deadlines: a binary heap whose entries can be moved and removed by id, so that it never holds a
-//! dead one.
+//! Deadlines: a binary heap whose entries can be moved and removed by id, so that it never holds a dead one.
 
 use std::time::Instant;
 

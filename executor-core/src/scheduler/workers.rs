@@ -13,14 +13,14 @@ use super::timers::TimerId;
 pub(super) const FIRST_AHEAD_LEVEL: u8 = 5;
 /// The highest level of [`Buckets`](super::buckets::Buckets).
 const LAST_LEVEL: u8 = 31;
-/// Added to the level of a worker whose slot has not produced a result for long: async tasks go
-/// elsewhere if they can.
+/// Added to the level of a worker whose slot has not produced a result for long: async tasks go elsewhere if
+/// they can.
 const STALLED_PENALTY: u8 = 12;
-/// Weight of a measurement above the running average, as a shift: 1/8, so that one outlier does not
-/// empty a window.
+/// Weight of a measurement above the running average, as a shift: 1/8, so that one outlier does not empty a
+/// window.
 const RISE_SHIFT: u32 = 3;
-/// Weight of a measurement below it: 1/4. After one task of a second some twenty quick ones bring
-/// the window back; a wrong guess in this direction is mended by the stall check.
+/// Weight of a measurement below it: 1/4. After one task of a second some twenty quick ones bring the window
+/// back; a wrong guess in this direction is mended by the stall check.
 const FALL_SHIFT: u32 = 2;
 /// A task that takes this many times `target_ahead` is never handed ahead.
 const LONG_TASK_FACTOR: u64 = 10;
@@ -173,8 +173,8 @@ impl Worker {
         }
     }
 
-    /// Level among those that can take a sync task: 0 idle, 1 to 4 by quarters of its slots, then
-    /// by the logarithm of what each slot has ahead.
+    /// Level among those that can take a sync task: 0 idle, 1 to 4 by quarters of its slots, then by the
+    /// logarithm of what each slot has ahead.
     #[inline]
     pub(super) fn sync_level_now(&self, config: &SchedulerConfig) -> u8 {
         if self.held >= self.credit(config) {

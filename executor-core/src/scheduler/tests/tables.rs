@@ -10,8 +10,8 @@ use super::super::workers::Worker;
 use super::*;
 
 #[test]
-fn a_waiting_task_takes_40_bytes_with_a_pointer_sized_payload() {
-    assert_eq!(size_of::<Task<Box<u8>>>(), 40);
+fn a_waiting_task_takes_32_bytes_with_a_pointer_sized_payload() {
+    assert_eq!(size_of::<Task<Box<u8>>>(), 32);
 }
 
 #[test]
