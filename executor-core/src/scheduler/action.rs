@@ -20,6 +20,9 @@ pub enum Action<T> {
     },
     /// Ask for this task back, if the worker has not begun it; answer by
     /// [`handle_revoked`](super::Scheduler::handle_revoked).
+    ///
+    /// Each is to be answered once, in order with the other reports of that worker, unless the worker is lost:
+    /// also with "not taken" when the task has ended meanwhile.
     Revoke {
         /// The worker that holds the task.
         worker: WorkerKey,

@@ -147,6 +147,9 @@ impl<T> Scheduler<T> {
             state.running -= 1;
             self.running -= 1;
             self.promote(worker, now);
+            let state = &mut self.workers[worker];
+            // Without a running task nothing stalls it, however the last one ended.
+            state.stalled &= state.running > 0;
         } else if state.first_ahead == slot {
             state.first_ahead = next;
         }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::Scheduler;
 use super::action::{Began, Failure};
 use super::key::{TaskKey, WorkerKey};
-use super::tasks::{Flags, NIL};
+use super::tasks::{Flags, NIL, Revoke};
 use super::workers::WorkerState;
 
 impl<T> Scheduler<T> {
@@ -53,6 +53,9 @@ impl<T> Scheduler<T> {
             return;
         };
         let expected = self.tasks[task].is_ghost();
+        if self.tasks[task].revoke == Revoke::Sent && !expected {
+            self.tasks.rare_or_new(task).stale_answers.push(worker);
+        }
         self.detach(slot, task, now);
         self.settle_lost(worker, task, |_| began);
         if !expected {

@@ -51,6 +51,25 @@
 //! having finished in between, break the pool ([`SchedulerConfig::breaker`]): what is pending fails, and
 //! nothing more is accepted.
 //!
+//! # Example
+//!
+//! ```
+//! use std::time::{Duration, Instant};
+//! use executor_core::scheduler::{Action, Scheduler, SchedulerConfig, TaskSpec};
+//!
+//! let now = Instant::now();
+//! let mut scheduler = Scheduler::new(SchedulerConfig::default());
+//! let task = scheduler.handle_submit(now, TaskSpec::default(), "payload").expect("the queue is empty");
+//! assert_eq!(scheduler.poll_action(now), None, "there is no worker yet");
+//!
+//! let worker = scheduler.handle_worker_ready(now, 0, 1);
+//! assert_eq!(scheduler.poll_action(now), Some(Action::Send { worker, task, attempt: 1 }));
+//! assert_eq!(scheduler.poll_action(now), None);
+//!
+//! let elapsed = Duration::from_micros(5);
+//! assert_eq!(scheduler.handle_finished(now + elapsed, worker, task, elapsed), Some("payload"));
+//! ```
+//!
 //! # Cost
 //!
 //! Every event takes constant time, amortised, and logarithmic time for tasks with a time limit or a priority

@@ -14,6 +14,9 @@ impl<T> Scheduler<T> {
     /// The task then waits at the front of its queue, uncharged, and may be sent again under the same key,
     /// even to the same worker.
     pub fn handle_revoked(&mut self, now: Instant, worker: WorkerKey, task: TaskKey, taken: bool) {
+        if self.take_stale_answer(worker, task) {
+            return;
+        }
         let Some((worker, slot)) = self.find_held(worker, task) else {
             return;
         };
@@ -34,6 +37,14 @@ impl<T> Scheduler<T> {
             }
         }
         self.after_detach(worker);
+    }
+
+    /// Whether an answer is about a former stay of the task at that worker.
+    fn take_stale_answer(&mut self, worker: WorkerKey, task: TaskKey) -> bool {
+        let Some(slot) = self.tasks.find(task) else { return false };
+        let Some(rare) = self.tasks.rare_mut(slot) else { return false };
+        let owed = rare.stale_answers.iter().position(|&other| other == worker);
+        owed.map(|at| rare.stale_answers.swap_remove(at)).is_some()
     }
 
     /// Asks for a task back.

@@ -4,7 +4,7 @@ use std::ops::{Index, IndexMut};
 use std::time::Duration;
 
 use super::config::TaskSpec;
-use super::key::{FIRST_GENERATION, TaskKey, next_generation};
+use super::key::{FIRST_GENERATION, TaskKey, WorkerKey, next_generation};
 use super::timers::TimerId;
 
 /// No slot: the end of a list, or no worker.
@@ -72,7 +72,7 @@ pub(super) struct Task<T> {
 }
 
 /// Options that few tasks set, and what becomes of them.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Rare {
     pub(super) priority: i32,
     pub(super) retries: u32,
@@ -81,6 +81,9 @@ pub(super) struct Rare {
     pub(super) timeout: Option<Duration>,
     pub(super) pin: Option<u32>,
     pub(super) timer: Option<TimerId>,
+    /// Workers that still owe an answer about a stay of this task that has ended by its loss. It may be there
+    /// again by then, and asked for again.
+    pub(super) stale_answers: Vec<WorkerKey>,
 }
 
 /// Yes-or-no properties of a task.

@@ -88,7 +88,7 @@ fn run(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
     fn processes_resolve_every_task_once((park, operations) in run(1..6, 1..2, 1..60, 20)) {
@@ -102,7 +102,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4, max_shrink_iters: 50, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 6, max_shrink_iters: 50, ..ProptestConfig::default() })]
 
     #[test]
     fn a_thousand_workers_resolve_every_task_once((park, operations) in run(900..1001, 1..3, 100..200, 400)) {

@@ -104,6 +104,17 @@ fn killing_one_task_of_an_agent_keeps_the_agent() {
 }
 
 #[test]
+fn a_worker_whose_cancelled_task_had_not_begun_is_handed_ahead_again() {
+    let (mut pool, [worker]) = Pool::with_workers([1]);
+    pool.warm_up(worker, 4);
+    let task = pool.submit(0);
+    pool.sends();
+    assert_eq!(pool.core.handle_cancel(pool.now, task), Cancelled::Resolved(0));
+    assert_eq!(pool.actions_answering(|_| true), []);
+    assert!(pool.core.credit(worker) > 2);
+}
+
+#[test]
 fn a_time_limit_counts_from_the_slot_and_not_from_the_submit() {
     let (mut pool, [worker]) = Pool::with_workers([1]);
     let first = pool.submit(0);

@@ -76,6 +76,29 @@ fn a_result_that_crosses_the_request_wins() {
     assert_eq!(pool.core.stats().finished, 6 + 1);
 }
 
+/// The answer to the first request arrives while the second one is out: taken for the second, it would let both
+/// sides forget the task. Found by simulation.
+#[test]
+fn an_answer_about_a_lost_stay_is_not_taken_for_one_about_the_next() {
+    let (mut pool, [agent]) = Pool::with_workers([1]);
+    let first = pool.submit(0);
+    let task = pool.submit_as(TaskSpec { retries: 1, ..TaskSpec::default() }, 1);
+    assert_eq!(pool.sends().len(), 2);
+    pool.advance(ms(11));
+    assert_eq!(pool.actions(), [Action::Revoke { worker: agent, task }]);
+    pool.core.handle_task_lost(pool.now, agent, task, Began::Yes);
+    assert_eq!(pool.finish(agent, first, us(1)), Some(0));
+    pool.submit_as(TaskSpec { priority: 1, ..TaskSpec::default() }, 2);
+    assert_eq!(pool.sends(), [(agent, 2), (agent, 1)]);
+    pool.core.handle_retire(pool.now, agent);
+    assert_eq!(pool.actions(), [Action::Revoke { worker: agent, task }], "asked for again");
+    pool.core.handle_revoked(pool.now, agent, task, false);
+    assert_eq!(pool.core.worker_of(task), Some(agent), "that was the first answer");
+    pool.core.handle_revoked(pool.now, agent, task, true);
+    assert_eq!(pool.core.worker_of(task), None, "and this the second");
+    assert_eq!(pool.core.waiting(), 1);
+}
+
 #[test]
 fn a_request_that_is_overtaken_before_it_is_polled_is_dropped() {
     let (mut pool, a, tasks) = loaded();
