@@ -155,6 +155,28 @@ pub struct Stats {
     pub retried: u64,
 }
 
+impl Stats {
+    /// Counts of an executor that has so many workers and no tasks.
+    pub fn new(workers: usize) -> Self {
+        Self { workers, ..Self::default() }
+    }
+
+    /// Sets the counts of tasks.
+    pub fn with_tasks(mut self, queued: usize, running: usize, finished: u64) -> Self {
+        self.queued = queued;
+        self.running = running;
+        self.finished = finished;
+        self
+    }
+
+    /// Sets the counts of what went wrong.
+    pub fn with_losses(mut self, lost_workers: u64, retried: u64) -> Self {
+        self.lost_workers = lost_workers;
+        self.retried = retried;
+        self
+    }
+}
+
 #[deny(clippy::missing_trait_methods)]
 #[async_trait::async_trait]
 impl<E: Executor + ?Sized> Executor for Arc<E> {

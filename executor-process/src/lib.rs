@@ -1,18 +1,41 @@
-//! A pool of worker processes behind the executor interface
+//! Worker processes behind the executor interface. Linux only.
 //!
-//! The system layer below the pool, bottom up:
+//! A [`ProcessExecutor`] starts worker processes, which are this very executable, and hands them tasks over private
+//! channels, one per worker: nothing is shared between workers, so the death of one can corrupt nobody else. What a
+//! worker had begun and what it had finished stands in memory that survives it (the `board`), so a death costs exactly
+//! the task that was running.
 //!
-//! * [`board`]: shared memory in which parent and worker agree on what had begun and what is finished;
-//! * [`transport`]: frames over the private channel of a worker;
-//! * [`sys`]: starting a worker, being one, and how it ended;
-//! * [`limits`]: how many workers this machine allows.
+//! The main function of the program has to call [`init`] first, which never returns in a worker.
 //!
-//! The first three are for the pool and say nothing about tasks; they are public for its tests.
+//! # Map
+//!
+//! | module | what is there |
+//! | --- | --- |
+//! | `pool` | the parent's side: the executor, its state under one lock, the reaper thread |
+//! | `worker` | the worker's side: the loop that runs tasks, its host, its writer |
+//! | `board`, `transport` | the shared page and the channel between the two |
+//! | `sys` | starting, watching and ending processes |
+//! | [`limits`] | how many workers, how much memory |
+//!
+//! `board`, `sys` and `transport` are public for their tests only.
+//!
+//! # Why not fork
+//!
+//! Workers are started by `posix_spawn` and not by `fork`: a forked copy of a program with threads holds locks that nobody
+//! will release. A Rust program starts in a millisecond, so there is little to gain.
 
 #[doc(hidden)]
 pub mod board;
+mod config;
+mod init;
 pub mod limits;
+mod pool;
 #[doc(hidden)]
 pub mod sys;
 #[doc(hidden)]
 pub mod transport;
+mod worker;
+
+pub use config::{ProcessConfig, SCHEME};
+pub use init::init;
+pub use pool::ProcessExecutor;

@@ -342,6 +342,16 @@ pub struct RelayHandle {
 }
 
 impl RelayHandle {
+    /// The task's id.
+    pub fn id(&self) -> TaskId {
+        self.task.id()
+    }
+
+    /// The job's word; see [`Job::word`].
+    pub fn word(&self) -> &AtomicU64 {
+        self.task.word()
+    }
+
     /// Cancels the task as [`TaskFuture::cancel`] does; the sink is called with the outcome.
     pub fn cancel(&self) -> CancelOutcome {
         self.task.cancel_held()

@@ -69,6 +69,15 @@ impl Child {
         self.send(signal)
     }
 
+    /// Sends SIGKILL to what is left of the process group that bears this process's number: what the process has started.
+    /// Does nothing once it was reaped, as the number may then be another's.
+    pub fn kill_group(&self) {
+        if self.exit.is_none() {
+            // Nobody is left, or nobody that we may signal: either is fine.
+            let _ = rustix::process::kill_process_group(self.pid, Signal::KILL);
+        }
+    }
+
     /// The exit, if the process has ended; reaps it then. Never waits.
     ///
     /// # Errors

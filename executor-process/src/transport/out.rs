@@ -75,6 +75,12 @@ impl OutBuf {
         frame.finish().map(drop)
     }
 
+    /// The vector whose end is the end of what waits, for encoders that append whole frames. Only ever append to it.
+    pub fn raw(&mut self) -> &mut Vec<u8> {
+        self.make_room(HEADER);
+        &mut self.bytes
+    }
+
     /// Opens a frame that is written in place. It counts once [`FrameWriter::finish`] has returned `Ok`.
     pub fn frame(&mut self, limit: usize) -> FrameWriter<'_> {
         self.make_room(HEADER);

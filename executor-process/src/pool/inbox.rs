@@ -1,0 +1,61 @@
+//! What submitters leave for whoever holds the core.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use executor_core::{Job, TaskError};
+
+/// Something for the core to take in.
+pub(super) enum Item {
+    /// A task. It is encoded, and its owner is this pool.
+    Job(Job),
+    /// The rarer things.
+    Event(Box<Event>),
+}
+
+/// The rarer things in an inbox.
+pub(super) enum Event {
+    /// The result of a nested task, for the worker that has submitted it.
+    NestedDone {
+        /// Which worker.
+        worker: u64,
+        /// The worker's name for the task.
+        nested: u64,
+        /// The serialised result.
+        result: Result<Vec<u8>, TaskError>,
+    },
+}
+
+/// A list under a lock that is held for a push or a swap, and its length beside it.
+#[derive(Default)]
+pub(super) struct Inbox {
+    items: Mutex<Vec<Item>>,
+    len: AtomicUsize,
+}
+
+impl Inbox {
+    pub(super) fn push(&self, item: Item) {
+        let mut items = self.items.lock().unwrap_or_else(PoisonError::into_inner);
+        items.push(item);
+        self.len.store(items.len(), Ordering::Release);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Exchanges what is there for an empty list, which the caller has kept.
+    pub(super) fn take(&self, into: &mut Vec<Item>) {
+        debug_assert!(into.is_empty(), "the list that is given is an empty one");
+        if self.is_empty() {
+            return;
+        }
+        let mut items = self.items.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::swap(&mut *items, into);
+        self.len.store(0, Ordering::Release);
+    }
+}

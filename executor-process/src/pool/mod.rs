@@ -1,0 +1,201 @@
+//! The parent's side of the pool.
+//!
+//! # Who does what
+//!
+//! All decisions are those of one [`Scheduler`](executor_core::scheduler::Scheduler) in [`Core`], under one lock. Two kinds
+//! of threads get there:
+//!
+//! * *Submitters* encode the job on their own thread, push it to the inbox (a short lock of its own), and *try* to take
+//!   the core's lock. Who gets it empties the inbox and does what the scheduler says: mostly, writes frames to workers.
+//!   Who does not get it leaves: the holder looks at the inbox again after it has let go.
+//! * The *reaper*, one thread per pool, waits for the workers' sockets, for their deaths and for time. It starts the
+//!   workers too, because the kernel ties a worker's life to the thread that started it.
+//!
+//! # No job is left in the inbox
+//!
+//! A submitter pushes and then tries the lock; a holder lets go and then looks at the inbox, each pair separated by a
+//! sequentially consistent fence. So either the submitter's try comes after the release and succeeds, or the holder's
+//! look comes after the push and finds the job.
+//!
+//! # What happens under the lock
+//!
+//! Nothing of the user's: arguments are serialised before, results are decoded by whoever takes them, and wakers and
+//! sinks are called after ([`Notice`](executor_core::Notice)). Writes to sockets never wait: what a socket does not take stays in the worker's
+//! buffer, and the reaper goes on when the socket is writable. Small frames for a worker that has plenty to do are not
+//! written at once but with the next batch of its answers.
+//!
+//! # The end
+//!
+//! `shutdown` and the drop of the last handle tell the scheduler; the reaper, when everything is resolved, tells the
+//! workers to leave, waits for them, closes the pool and ends.
+
+mod core;
+mod handle;
+mod inbox;
+mod reaper;
+mod worker;
+
+pub use handle::ProcessExecutor;
+
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::task::Waker;
+use std::time::Instant;
+
+use executor_core::{CancelOutcome, Owner, OwnerId, TaskId};
+use rustix::event::{EventfdFlags, eventfd};
+
+use self::core::Core;
+use self::inbox::{Inbox, Item};
+use crate::config::ProcessConfig;
+
+/// What handles, reaper and futures share.
+pub(crate) struct Pool {
+    pub(crate) config: ProcessConfig,
+    inbox: Inbox,
+    core: Mutex<Core>,
+    /// Makes the reaper look: a shutdown, a worker to start, a deadline that comes earlier than it knows.
+    alarm: OwnedFd,
+    owner: OnceLock<OwnerId>,
+    /// Tasks in the scheduler's queue, as of the last time the lock was let go.
+    waiting: AtomicUsize,
+    /// Bytes of serialised arguments beyond the small ones.
+    bytes: AtomicUsize,
+    /// No task is taken any more.
+    is_closed: AtomicBool,
+    /// Whoever waits for room, or for the end.
+    watchers: Mutex<Vec<Waker>>,
+}
+
+impl Pool {
+    fn new(config: ProcessConfig, workers: usize) -> std::io::Result<Arc<Self>> {
+        let core = Core::new(&config, workers);
+        let pool = Arc::new(Self {
+            inbox: Inbox::default(),
+            core: Mutex::new(core),
+            alarm: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            owner: OnceLock::new(),
+            waiting: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            is_closed: AtomicBool::new(false),
+            watchers: Mutex::default(),
+            config,
+        });
+        let owner: Arc<dyn Owner> = Arc::clone(&pool) as _;
+        let _ = pool.owner.set(executor_core::register_owner(Arc::downgrade(&owner)));
+        Ok(pool)
+    }
+
+    fn owner(&self) -> &OwnerId {
+        self.owner.get().expect("set when the pool was made")
+    }
+
+    /// Puts an item into the inbox and sees to it that somebody takes it out.
+    fn push(&self, item: Item) {
+        self.inbox.push(item);
+        self.drive();
+    }
+
+    /// Does what there is to do, unless another thread is at it; then that one does it.
+    fn drive(&self) {
+        loop {
+            fence(Ordering::SeqCst);
+            let mut core = match self.core.try_lock() {
+                Ok(core) => core,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => return,
+            };
+            core.step(self, Instant::now());
+            self.finish(core);
+            if self.inbox.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Does something with the core, waiting for it if need be.
+    fn with_core<T>(&self, f: impl FnOnce(&mut Core, Instant) -> T) -> T {
+        let mut core = self.lock();
+        let result = f(&mut core, Instant::now());
+        self.finish(core);
+        // Whoever pushed while we held the lock relies on us.
+        if !self.inbox.is_empty() {
+            self.drive();
+        }
+        result
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Core> {
+        // Poison: the core's own code has panicked, which its tests exclude; a wrong count is better than a hang.
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets go of the core and gives the notices that have gathered.
+    fn finish(&self, mut core: MutexGuard<'_, Core>) {
+        let room_before = self.waiting.swap(core.waiting(), Ordering::Relaxed) >= self.config.queue;
+        let mut notices = core.take_notices();
+        let after = core.take_after();
+        self.bytes.fetch_sub(core.take_released(), Ordering::Relaxed);
+        let watch = room_before || core.take_changed();
+        let alarm = core.take_alarm();
+        drop(core);
+        fence(Ordering::SeqCst);
+        for notice in notices.drain(..) {
+            notice.give();
+        }
+        for step in after {
+            step();
+        }
+        if alarm {
+            self.ring();
+        }
+        if watch {
+            self.wake_watchers();
+        }
+    }
+
+    /// Wakes the reaper.
+    fn ring(&self) {
+        // A full counter means that it is awake anyway.
+        let _ = rustix::io::write(&self.alarm, &1u64.to_ne_bytes());
+    }
+
+    fn watch(&self, waker: &Waker) {
+        let mut watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
+        if !watchers.iter().any(|it| it.will_wake(waker)) {
+            watchers.push(waker.clone());
+        }
+    }
+
+    fn wake_watchers(&self) {
+        let watchers = std::mem::take(&mut *self.watchers.lock().unwrap_or_else(PoisonError::into_inner));
+        for waker in watchers {
+            waker.wake();
+        }
+    }
+
+    /// Whether one more task may wait.
+    fn has_room(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) + self.inbox.len() < self.config.queue
+            && self.bytes.load(Ordering::Relaxed) < self.config.max_bytes
+    }
+}
+
+impl Owner for Pool {
+    fn cancel(&self, word: &AtomicU64, task: TaskId) -> CancelOutcome {
+        self.with_core(|core, now| core.cancel(self, word, task, now))
+    }
+
+    fn revoke(&self, word: &AtomicU64, task: TaskId) -> bool {
+        self.with_core(|core, now| core.revoke(self, word, task, now))
+    }
+
+    fn progress(&self, word: &AtomicU64, task: TaskId) -> Option<f64> {
+        self.with_core(|core, _| core.progress(word, task))
+    }
+
+    fn has_begun(&self, word: &AtomicU64, task: TaskId) -> bool {
+        self.with_core(|core, _| core.has_begun(word, task))
+    }
+}

@@ -1,0 +1,400 @@
+//! The pool's one thread: it starts the workers, reads what they say, notices their deaths, and keeps the time.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Instant;
+
+use executor_core::{Printed, WorkerLoss};
+use rustix::event::epoll;
+use rustix::fs::Timespec;
+
+use super::Pool;
+use super::worker::Worker;
+use crate::board::Ticket;
+use crate::sys::oom::OomWatch;
+use crate::sys::{OutputPipe, Spawned, WorkerCommand};
+use crate::transport::{Channel, FrameReader, Received, SocketChannel};
+
+/// How many of a worker's last lines an error quotes: a panic's message, and the trace behind it.
+const TAIL_LINES: usize = 40;
+
+/// Starts the pool's thread.
+pub(super) fn start(pool: &Arc<Pool>) -> io::Result<()> {
+    let mut reaper = Reaper::new(Arc::clone(pool))?;
+    std::thread::Builder::new().name("executor-pool".to_owned()).spawn(move || {
+        let pool = Arc::clone(&reaper.pool);
+        // Our own code has failed if this unwinds: the workers go with the thread, and every future is resolved.
+        let ended = std::panic::catch_unwind(AssertUnwindSafe(move || reaper.run()));
+        pool.with_core(|core, _| {
+            if !matches!(ended, Ok(Ok(()))) {
+                tracing::error!("the thread of a process pool has failed");
+                core.give_up();
+            }
+            core.close();
+        });
+    })?;
+    Ok(())
+}
+
+/// What an event is about; in the data of an epoll event, with the worker's number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Alarm,
+    Socket,
+    Death,
+    Stdout,
+    Stderr,
+}
+
+impl Source {
+    const ALL: [Source; 5] = [Source::Alarm, Source::Socket, Source::Death, Source::Stdout, Source::Stderr];
+
+    fn data(self, id: u64) -> epoll::EventData {
+        epoll::EventData::new_u64(id << 3 | self as u64)
+    }
+
+    fn of(data: epoll::EventData) -> (Self, u64) {
+        let data = data.u64();
+        (Self::ALL[(data & 7) as usize], data >> 3)
+    }
+}
+
+/// The reaper's part of a worker: what it reads from.
+struct Io {
+    socket: SocketChannel,
+    reader: FrameReader,
+    stdout: Option<OutputPipe>,
+    stderr: Option<OutputPipe>,
+    is_captured: bool,
+}
+
+struct Reaper {
+    pool: Arc<Pool>,
+    epoll: rustix::fd::OwnedFd,
+    command: WorkerCommand,
+    ios: HashMap<u64, Io>,
+    next_id: u64,
+    oom: Option<OomWatch>,
+}
+
+impl Reaper {
+    fn new(pool: Arc<Pool>) -> io::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        epoll::add(&epoll, &pool.alarm, Source::Alarm.data(0), epoll::EventFlags::IN)?;
+        Ok(Self {
+            command: pool.config.worker_command(),
+            epoll,
+            ios: HashMap::new(),
+            next_id: 0,
+            oom: OomWatch::new(),
+            pool,
+        })
+    }
+
+    fn run(&mut self) -> io::Result<()> {
+        let mut events = Vec::with_capacity(64);
+        loop {
+            let (starts, full) = self.pool.with_core(|core, _| (core.take_starts(), core.take_full()));
+            for id in full {
+                self.wait_for_writable(id, true)?;
+            }
+            for index in starts {
+                self.start_worker(index);
+                // The first worker's first words are heard while the second starts.
+                self.poll(&mut events, Some(Timespec { tv_sec: 0, tv_nsec: 0 }))?;
+            }
+            if self.is_finished() {
+                return Ok(());
+            }
+            let until = self.pool.with_core(|core, now| {
+                let other = core.next_deadline(&self.pool.config);
+                // Something that came up since the last look is not slept over.
+                if core.has_work_for_reaper() { Some(now) } else { core.sleep_until(other) }
+            });
+            self.poll(&mut events, until.map(time_until))?;
+            let config = &self.pool.config;
+            if until.is_some_and(|until| until <= Instant::now()) {
+                self.pool.with_core(|core, now| {
+                    core.on_timer(now);
+                    core.on_deadlines(config, now);
+                    core.step(&self.pool, now);
+                });
+            }
+        }
+    }
+
+    /// After a shutdown: tells the workers to leave when everything is resolved. True when they have left.
+    fn is_finished(&mut self) -> bool {
+        let pool = &self.pool;
+        let is_drained = pool.with_core(|core, now| {
+            let is_drained = core.is_drained() && pool.inbox.is_empty();
+            if is_drained {
+                core.dismiss(now);
+            }
+            is_drained
+        });
+        is_drained && self.ios.is_empty()
+    }
+
+    fn poll(&mut self, events: &mut Vec<epoll::Event>, timeout: Option<Timespec>) -> io::Result<()> {
+        events.clear();
+        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(events), timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        for event in &*events {
+            let (source, id) = Source::of(event.data);
+            let flags = event.flags;
+            match source {
+                Source::Alarm => {
+                    let mut count = [0; 8];
+                    let _ = rustix::io::read(&self.pool.alarm, &mut count[..]);
+                }
+                Source::Socket => {
+                    if flags.contains(epoll::EventFlags::OUT) {
+                        self.on_writable(id)?;
+                    }
+                    if flags
+                        .intersects(epoll::EventFlags::IN | epoll::EventFlags::HUP | epoll::EventFlags::ERR)
+                    {
+                        self.on_readable(id);
+                    }
+                }
+                Source::Death => self.on_death(id, None),
+                Source::Stdout => self.on_output(id, true),
+                Source::Stderr => self.on_output(id, false),
+            }
+        }
+        Ok(())
+    }
+
+    // ---- starting ----------------------------------------------------------------------------------------------
+
+    fn start_worker(&mut self, index: u32) {
+        let id = self.next_id;
+        self.next_id += 1;
+        let started = self.command.spawn(&index.to_string()).map_err(|error| error_chain(&error));
+        if let Err(reason) =
+            started.and_then(|spawned| self.take(id, index, spawned).map_err(|it| it.to_string()))
+        {
+            self.ios.remove(&id);
+            tracing::warn!("a worker could not be started: {reason}");
+            self.pool.with_core(|core, now| {
+                core.on_start_failed(index, reason, now);
+                core.step(&self.pool, now);
+            });
+        }
+    }
+
+    fn take(&mut self, id: u64, index: u32, spawned: Spawned) -> io::Result<()> {
+        let Spawned { child, socket, board, stdout, stderr } = spawned;
+        let receive = socket.try_clone()?;
+        self.add(&receive, Source::Socket.data(id))?;
+        self.add(&child, Source::Death.data(id))?;
+        if let Some(pipe) = &stdout {
+            self.add(pipe, Source::Stdout.data(id))?;
+        }
+        if let Some(pipe) = &stderr {
+            self.add(pipe, Source::Stderr.data(id))?;
+        }
+        let io = Io {
+            socket: receive,
+            // A result's frame has some bytes besides the result.
+            reader: FrameReader::new(self.pool.config.frame_limit.saturating_add(4096)),
+            stdout,
+            stderr,
+            is_captured: self.pool.config.capture.is_some(),
+        };
+        self.ios.insert(id, io);
+        self.pool.with_core(|core, now| core.add_worker(id, Worker::new(index, child, board, socket, now)));
+        Ok(())
+    }
+
+    fn add(&self, fd: impl AsFd, data: epoll::EventData) -> io::Result<()> {
+        Ok(epoll::add(&self.epoll, fd, data, epoll::EventFlags::IN)?)
+    }
+
+    // ---- events ------------------------------------------------------------------------------------------------
+
+    fn on_readable(&mut self, id: u64) {
+        let Some(io) = self.ios.get_mut(&id) else { return };
+        match io.socket.try_recv(&mut io.reader) {
+            Ok(Received::Bytes(_)) => {
+                if let Err(reason) = read_frames(&self.pool, id, io) {
+                    self.expel(id, &reason);
+                }
+            }
+            Ok(Received::Nothing) => {}
+            Ok(Received::Closed) => self.on_death(id, Some("it closed its channel")),
+            Err(error) => self.expel(id, &format!("reading from it failed: {error}")),
+        }
+    }
+
+    fn on_writable(&mut self, id: u64) -> io::Result<()> {
+        let is_full = self.pool.with_core(|core, now| {
+            let is_full = core.on_writable(id, now);
+            core.step(&self.pool, now);
+            is_full
+        });
+        if is_full { Ok(()) } else { self.wait_for_writable(id, false) }
+    }
+
+    fn wait_for_writable(&mut self, id: u64, wait: bool) -> io::Result<()> {
+        let Some(io) = self.ios.get(&id) else { return Ok(()) };
+        let mut flags = epoll::EventFlags::IN;
+        flags.set(epoll::EventFlags::OUT, wait);
+        Ok(epoll::modify(&self.epoll, &io.socket, Source::Socket.data(id), flags)?)
+    }
+
+    fn on_output(&mut self, id: u64, is_stdout: bool) {
+        let Some(io) = self.ios.get_mut(&id) else { return };
+        let pipe = if is_stdout { &mut io.stdout } else { &mut io.stderr };
+        let Some(open) = pipe else { return };
+        let is_open = if is_stdout {
+            open.read_some(&mut io::stdout().lock())
+        } else {
+            open.read_some(&mut io::stderr().lock())
+        };
+        if !is_open.unwrap_or(false) {
+            // It is kept for its last lines; there is nothing more to wait for.
+            let _ = epoll::delete(&self.epoll, open.as_fd());
+        }
+    }
+
+    /// A worker that says what no worker says is ended.
+    fn expel(&mut self, id: u64, reason: &str) {
+        self.pool.with_core(|core, _| core.kill(id, reason));
+        self.on_death(id, Some(reason));
+    }
+
+    /// The worker is dead, or as good as dead: reads what is left of it, and tells the core.
+    fn on_death(&mut self, id: u64, reason: Option<&str>) {
+        let Some(mut io) = self.ios.remove(&id) else { return };
+        for fd in io.descriptors() {
+            let _ = epoll::delete(&self.epoll, fd);
+        }
+        // A process that has closed its channel may linger; its tasks' children may, too.
+        let exit = self.pool.with_core(|core, _| core.bury(id));
+        let Some((exit, name, kill_reason)) = exit else { return };
+        let recovered = self.read_rest(id, &mut io);
+        let loss = WorkerLoss {
+            worker: name,
+            exit: exit.code,
+            signal: exit.signal,
+            reason: self.reason_of(exit, &kill_reason, reason, recovered),
+            stderr_tail: io.last_words(),
+        };
+        tracing::debug!(?loss, "a worker has gone");
+        self.pool.with_core(|core, now| {
+            core.on_lost(id, loss, now);
+            core.step(&self.pool, now);
+        });
+    }
+
+    fn reason_of(
+        &mut self,
+        exit: crate::sys::Exit,
+        kill_reason: &str,
+        reason: Option<&str>,
+        recovered: Result<(), String>,
+    ) -> String {
+        if !kill_reason.is_empty() {
+            return kill_reason.to_owned();
+        }
+        if self.oom.as_mut().is_some_and(|oom| oom.explains(exit.signal)) {
+            return "the machine or its control group was out of memory".to_owned();
+        }
+        if let Err(reason) = recovered {
+            return reason;
+        }
+        match (exit.code, exit.signal, reason) {
+            (None, None, Some(reason)) => reason.to_owned(),
+            _ => String::new(),
+        }
+    }
+
+    /// Reads what the dead worker has sent, and what it had finished and not sent.
+    fn read_rest(&self, id: u64, io: &mut Io) -> Result<(), String> {
+        loop {
+            match io.socket.try_recv(&mut io.reader) {
+                Ok(Received::Bytes(_)) => read_frames(&self.pool, id, io)?,
+                Ok(Received::Nothing | Received::Closed) => break,
+                Err(error) => return Err(format!("reading from it failed: {error}")),
+            }
+        }
+        let received = io.reader.received();
+        let rest = self.pool.with_core(|core, _| core.recover(id, received)).map_err(|it| it.to_string())?;
+        io.reader.feed(&rest);
+        read_frames(&self.pool, id, io)
+    }
+}
+
+/// Deals with all whole frames that have been read, and sends the workers what follows from them.
+fn read_frames(pool: &Arc<Pool>, id: u64, io: &mut Io) -> Result<(), String> {
+    pool.with_core(|core, now| {
+        let Io { reader, stdout, stderr, is_captured, .. } = io;
+        let mut printed = |ticket: Ticket| {
+            is_captured.then(|| Printed {
+                stdout: taken(stdout, ticket, &mut io::stdout().lock()),
+                stderr: taken(stderr, ticket, &mut io::stderr().lock()),
+            })
+        };
+        let mut result = Ok(());
+        loop {
+            match reader.next_frame() {
+                Ok(None) => break,
+                Ok(Some(body)) => result = core.on_frame(pool, id, body, &mut printed, now),
+                Err(error) => result = Err(error.to_string()),
+            }
+            if result.is_err() {
+                break;
+            }
+        }
+        core.recycle(id, &pool.config, now);
+        core.step(pool, now);
+        result
+    })
+}
+
+fn taken(pipe: &mut Option<OutputPipe>, ticket: Ticket, forward: &mut dyn Write) -> Vec<u8> {
+    let captured = pipe.as_mut().map(|pipe| pipe.take(ticket, forward));
+    captured.and_then(Result::ok).map(|captured| captured.bytes).unwrap_or_default()
+}
+
+impl Io {
+    fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let pipes = [&self.stdout, &self.stderr].into_iter().flatten();
+        std::iter::once(self.socket.as_fd()).chain(pipes.map(AsFd::as_fd))
+    }
+
+    fn last_words(&mut self) -> String {
+        if let Some(pipe) = &mut self.stdout {
+            let _ = pipe.read_rest(&mut io::stdout().lock());
+        }
+        let Some(pipe) = &mut self.stderr else { return String::new() };
+        let _ = pipe.read_rest(&mut io::stderr().lock());
+        pipe.tail().last_lines(TAIL_LINES)
+    }
+}
+
+fn time_until(deadline: Instant) -> Timespec {
+    let left = deadline.saturating_duration_since(Instant::now());
+    Timespec {
+        tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: left.subsec_nanos().into(),
+    }
+}
+
+fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

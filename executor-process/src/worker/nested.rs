@@ -1,0 +1,152 @@
+//! The executor that a task in a worker has: it submits to the pool that runs the task.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use executor_core::wire::{FromWorker, NestedFrame};
+use executor_core::{
+    CancelOutcome, Capabilities, Executor, Job, Owner, OwnerId, Rejected, ShareId, Shutdown, Stats,
+    TaskError, TaskId, register_owner,
+};
+
+use super::Shared;
+
+/// Nested tasks that have been submitted and not been answered.
+#[derive(Default)]
+pub(super) struct Pending {
+    jobs: Mutex<HashMap<u64, Job>>,
+    next: AtomicU64,
+    /// Shared values that the parent has got from here.
+    sent: Mutex<HashSet<ShareId>>,
+    owner: OnceLock<(Arc<NestedOwner>, OwnerId)>,
+}
+
+impl Pending {
+    pub(super) fn complete(&self, nested: u64, outcome: Result<&[u8], TaskError>) {
+        let job = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).remove(&nested);
+        match (job, outcome) {
+            // It was cancelled meanwhile.
+            (None, _) => {}
+            (Some(job), Ok(bytes)) => job.complete(bytes),
+            (Some(job), Err(error)) => job.fail(error),
+        }
+    }
+
+    fn take(&self, nested: u64) -> Option<Job> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).remove(&nested)
+    }
+}
+
+/// An executor that hands tasks to the pool of which this process is a worker.
+pub(super) struct NestedExecutor {
+    shared: Arc<Shared>,
+}
+
+impl NestedExecutor {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    fn owner(&self) -> &OwnerId {
+        let (_, id) = self.shared.nested.owner.get_or_init(|| {
+            let owner = Arc::new(NestedOwner { shared: Arc::clone(&self.shared) });
+            let weak: std::sync::Weak<dyn Owner> = Arc::downgrade(&owner) as _;
+            (owner, register_owner(weak))
+        });
+        id
+    }
+
+    /// Sends the shared values that the parent has not got.
+    fn send_shares(&self, job: &Job) -> Vec<ShareId> {
+        let mut sent = self.shared.nested.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        for blob in job.shares() {
+            if sent.insert(blob.id()) {
+                self.shared.output.send(&FromWorker::NestedShare(blob.id(), blob.bytes()));
+            }
+        }
+        job.shares().iter().map(|blob| blob.id()).collect()
+    }
+}
+
+#[async_trait::async_trait]
+impl Executor for NestedExecutor {
+    fn submit_job(&self, mut job: Job) -> Result<(), Rejected> {
+        let target = match job.target().and_then(|target| job.encode().map(|()| target)) {
+            Ok(target) => target,
+            Err(error) => return Err(Rejected { job, error }),
+        };
+        let nested = self.shared.nested.next.fetch_add(1, Ordering::Relaxed);
+        if !job.set_owner(self.owner(), nested) {
+            return Ok(());
+        }
+        let shares = self.send_shares(&job);
+        let mut frame = Vec::new();
+        FromWorker::Nested(NestedFrame {
+            nested,
+            is_async: job.is_async(),
+            target,
+            options: job.options().clone(),
+            shares,
+            arg: job.encoded(),
+        })
+        .encode(&mut frame);
+        // It is in the table before its answer can come.
+        self.shared.nested.jobs.lock().unwrap_or_else(PoisonError::into_inner).insert(nested, job);
+        self.shared.output.write(&frame);
+        self.shared.output.flush();
+        Ok(())
+    }
+
+    async fn ready(&self) -> Result<(), TaskError> {
+        // The pool's queue is not seen from here; a full one fails the task.
+        Ok(())
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::new("process")
+            .with_isolates(true)
+            .with_stops_running(true)
+            .with_serializes(true)
+            .with_concurrent(true)
+    }
+
+    fn stats(&self) -> Stats {
+        // Of the pool, only its existence is known here.
+        let waiting = self.shared.nested.jobs.lock().unwrap_or_else(PoisonError::into_inner).len();
+        Stats::new(1).with_tasks(waiting, 0, 0)
+    }
+
+    async fn shutdown(&self, _how: Shutdown) {
+        // The pool belongs to the program that has opened it.
+    }
+}
+
+/// Passes cancels of nested tasks on.
+struct NestedOwner {
+    shared: Arc<Shared>,
+}
+
+impl Owner for NestedOwner {
+    fn cancel(&self, word: &AtomicU64, _task: TaskId) -> CancelOutcome {
+        let nested = word.load(Ordering::Relaxed);
+        let Some(job) = self.shared.nested.take(nested) else {
+            return CancelOutcome::TooLate;
+        };
+        self.shared.output.send(&FromWorker::NestedCancel(nested));
+        job.fail(TaskError::Cancelled);
+        CancelOutcome::Cancelled
+    }
+
+    fn revoke(&self, _word: &AtomicU64, _task: TaskId) -> bool {
+        false
+    }
+
+    fn progress(&self, _word: &AtomicU64, _task: TaskId) -> Option<f64> {
+        None
+    }
+
+    fn has_begun(&self, _word: &AtomicU64, _task: TaskId) -> bool {
+        false
+    }
+}
