@@ -125,7 +125,7 @@ pub(super) struct State(AtomicU32);
 impl State {
     /// A new task: the slot holds `content`, and there are `references` references.
     pub(super) fn new(content: Content, references: u32) -> Self {
-        Self(AtomicU32::new(content as u32 | references * REF_ONE))
+        Self(AtomicU32::new(content as u32 | (references * REF_ONE)))
     }
 
     pub(super) fn load(&self) -> Snapshot {
