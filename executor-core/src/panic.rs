@@ -54,6 +54,12 @@ pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, TaskError> {
     result.map_err(to_error)
 }
 
+/// Whether a panic on this thread, at this moment, becomes an error.
+#[cfg(feature = "conformance")]
+pub(crate) fn is_caught() -> bool {
+    DEPTH.try_with(Cell::get).is_ok_and(|depth| depth > 0)
+}
+
 /// Calls user code whose panic nobody can be told of, such as a destructor.
 pub(crate) fn quietly(f: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
