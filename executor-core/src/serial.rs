@@ -83,9 +83,15 @@ impl TimeLimit {
         let handle = job.time_limit_handle();
         let (ended, has_ended) = mpsc::channel();
         std::thread::spawn(move || {
-            if has_ended.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
-                handle.request_cancel();
-                handle.fail(TaskError::timed_out(limit, WORKER));
+            let mut wait = limit;
+            while has_ended.recv_timeout(wait) == Err(mpsc::RecvTimeoutError::Timeout) {
+                // The outcome before the flag: a body that stops when it sees the flag must not come first.
+                if handle.fail(TaskError::timed_out(limit, WORKER)) {
+                    handle.request_cancel();
+                    return;
+                }
+                // A limit of next to nothing, and the body has not begun yet.
+                wait = Duration::from_millis(1);
             }
         });
         Self { _ended: ended }
