@@ -26,15 +26,20 @@
 //! * Tasks may run in other processes of the same executable, so tests and tasks tell each other things through files
 //!   and sockets of the loopback interface, never through statics. Nobody sleeps to wait for something.
 
+mod asynchronous;
 mod cancel;
+mod circumstances;
 mod codec;
 mod errors;
 mod futures;
 #[cfg(unix)]
 mod isolation;
 mod lab;
+mod limits;
 mod map;
 mod nesting;
+mod order;
+mod shared;
 mod shutdown;
 mod signal;
 mod submit;
@@ -82,7 +87,12 @@ fn all_tests() -> impl Iterator<Item = &'static Test> {
         futures::TESTS,
         errors::TESTS,
         codec::TESTS,
+        order::TESTS,
         cancel::TESTS,
+        limits::TESTS,
+        circumstances::TESTS,
+        shared::TESTS,
+        asynchronous::TESTS,
         map::TESTS,
         nesting::TESTS,
         shutdown::TESTS,

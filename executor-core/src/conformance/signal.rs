@@ -87,6 +87,11 @@ impl Gate {
         self.shared.lock().arrived.clone()
     }
 
+    /// Lets those go on that have come.
+    pub(super) fn release(&self) {
+        self.shared.lock().held.clear();
+    }
+
     /// Lets all go on that have come and that will come.
     pub(super) fn open(&self) {
         let mut state = self.shared.lock();
@@ -182,6 +187,15 @@ impl Future for Timer {
             waker.wake();
         });
         Poll::Pending
+    }
+}
+
+/// Ready when a line has been noted at this path.
+pub(super) async fn until_noted(path: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    while noted(path).is_empty() {
+        assert!(Instant::now() < deadline, "nothing is noted after {PATIENCE:?}");
+        timer(Duration::from_millis(5)).await;
     }
 }
 
