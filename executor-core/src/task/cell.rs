@@ -122,9 +122,6 @@ pub(super) struct Relay {
     pub(super) sink: Sink,
 }
 
-/// Where the outcome of a relayed job goes.
-type Sink = Box<dyn FnOnce(Result<Vec<u8>, TaskError>) + Send>;
-
 #[repr(C)]
 struct RelayCell {
     header: Header,
