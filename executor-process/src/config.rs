@@ -54,8 +54,8 @@ pub struct ProcessConfig {
     /// `start_timeout`: how long a worker may take from its start to its first word. Default 30 s. A program whose `main` does
     /// not call `init()` first may never say one.
     pub start_timeout: Duration,
-    /// `extra_workers`: how many more workers may be started while tasks wait for tasks of their own pool. Default: twice
-    /// `workers`, at least 8. At the bound, such a wait is an error.
+    /// `extra_workers`: how many more workers may be started while tasks wait for tasks of their own pool. Default: four
+    /// times `workers`, at least 64. At the bound, such a wait is an error.
     pub extra_workers: Option<usize>,
     /// `max_tasks`: a worker is replaced after so many tasks. Default: never. Tasks that are handed ahead are few for
     /// slow ones and up to a thousand for those of microseconds, and the count is looked at when results arrive, so that it may

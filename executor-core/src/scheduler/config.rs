@@ -16,6 +16,11 @@ pub struct SchedulerConfig {
     /// Too low: workers with tasks of nanoseconds run dry while results travel. Too high: memory at the
     /// workers, and more to take back when one of them stalls. 0: nothing is ever handed ahead.
     pub max_ahead: u32,
+    /// Tasks handed ahead to each slot of a worker whose tasks have not been measured yet. Default 1.
+    ///
+    /// Too low: the first results of a new worker take a round trip each. Too high: the first tasks wait behind one
+    /// another although other workers are about to be ready.
+    pub first_ahead: u32,
     /// How much work, in measured running time, to hand ahead to each slot. Default 1 ms.
     ///
     /// Should cover the time from a result to the next task's arrival (a network's round trip). Too low:
@@ -49,6 +54,7 @@ impl Default for SchedulerConfig {
         Self {
             queue_limit: 1 << 20,
             max_ahead: 1024,
+            first_ahead: 1,
             target_ahead: Duration::from_millis(1),
             max_async: 1024,
             stall_check: Duration::from_millis(10),

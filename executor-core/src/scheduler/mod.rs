@@ -218,7 +218,7 @@ impl<T> Scheduler<T> {
     /// `index` is the driver's number for it, which pinned tasks name. Two workers may have one index while
     /// the newer replaces the older; pinned tasks go to the newer.
     pub fn handle_worker_ready(&mut self, now: Instant, index: u32, slots: u32) -> WorkerKey {
-        let worker = self.workers.insert(index, slots, now);
+        let worker = self.workers.insert(index, slots, self.config.first_ahead, now);
         let key = self.workers.key(worker);
         self.by_index.insert(index, worker);
         if self.queues.has_pinned(index) {

@@ -86,12 +86,12 @@ pub(super) enum WorkerState {
 }
 
 impl Worker {
-    fn new(generation: u32, index: u32, slots: u32, now: Instant) -> Self {
+    fn new(generation: u32, index: u32, slots: u32, first_ahead: u32, now: Instant) -> Self {
         Self {
             generation,
             index,
             slots: slots.max(1),
-            window: 1,
+            window: first_ahead,
             average_ns: 0,
             sync: List::EMPTY,
             first_ahead: NIL,
@@ -231,15 +231,15 @@ impl Workers {
         self.slots.len() - self.free.len()
     }
 
-    pub(super) fn insert(&mut self, index: u32, slots: u32, now: Instant) -> u32 {
+    pub(super) fn insert(&mut self, index: u32, slots: u32, first_ahead: u32, now: Instant) -> u32 {
         match self.free.pop() {
             Some(slot) => {
                 let generation = next_generation(self[slot].generation);
-                self[slot] = Worker::new(generation, index, slots, now);
+                self[slot] = Worker::new(generation, index, slots, first_ahead, now);
                 slot
             }
             None => {
-                self.slots.push(Worker::new(FIRST_GENERATION, index, slots, now));
+                self.slots.push(Worker::new(FIRST_GENERATION, index, slots, first_ahead, now));
                 self.slots.len() as u32 - 1
             }
         }

@@ -13,7 +13,7 @@ use std::task::Waker;
 use super::body::{Body, BodyFuture, Started};
 use super::options::{DEFAULT, Printed, TaskOptions};
 use super::payload::Payload;
-use super::state::{Cancel, Content, Published, Snapshot, State};
+use super::state::{Cancel, Content, Kind, Published, Snapshot, State};
 use super::{TaskId, owner};
 use crate::error::TaskError;
 use crate::identity::Target;
@@ -401,14 +401,18 @@ impl Ref {
             return None;
         }
         let before = header.state.load().content();
-        let is_error = matches!(output, ErasedOutput::Error(_));
+        let kind = match output {
+            ErasedOutput::Error(TaskError::Cancelled) => Kind::Cancelled,
+            ErasedOutput::Error(_) => Kind::Error,
+            ErasedOutput::Encoded(_) | ErasedOutput::EncodedOwned(_) => Kind::Value,
+        };
         // SAFETY: rule 2: we hold the right to write the output. The slot still belongs to the job's side, and a
         // second completer gets here only when it is empty.
         let (content, sink) = unsafe {
             (header.vtable.clear)(self.0, before);
             (header.vtable.write)(self.0, output)
         };
-        let waker = self.publish(before, content, is_error);
+        let waker = self.publish(before, content, kind);
         Some(match sink {
             Some((sink, output)) => Notice::Sink(sink, output),
             None => waker.map_or(Notice::Nobody, Notice::Waker),
@@ -417,9 +421,9 @@ impl Ref {
 
     /// Makes the output visible; the waker of who waits is the caller's to wake.
     #[must_use]
-    fn publish(&self, before: Content, content: Content, is_error: bool) -> Option<Waker> {
+    fn publish(&self, before: Content, content: Content, kind: Kind) -> Option<Waker> {
         let header = self.header();
-        match header.state.transition_to_done(before, content, is_error) {
+        match header.state.transition_to_done(before, content, kind) {
             // SAFETY: rule 5: `DONE` was set by us while `WAKER` was set.
             Published::Wake => unsafe { self.take_waker() },
             Published::Quiet => None,
@@ -675,13 +679,13 @@ unsafe fn finish<B: Body>(header: NonNull<Header>, output: Result<B::Out, TaskEr
         panic::quietly(|| drop(output));
         return;
     }
-    let is_error = output.is_err();
+    let kind = if output.is_ok() { Kind::Value } else { Kind::Error };
     // SAFETY: rule 2.
     unsafe {
         (*cell.slot.get()).output = ManuallyDrop::new(output.map_err(Box::new));
     }
     let task = ManuallyDrop::new(Ref(header));
-    if let Some(waker) = task.publish(Content::Empty, Content::Output, is_error) {
+    if let Some(waker) = task.publish(Content::Empty, Content::Output, kind) {
         waker.wake();
     }
 }

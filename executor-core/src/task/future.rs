@@ -53,7 +53,7 @@ pub enum TaskStatus {
     Running,
     /// It is resolved, with a value or an error other than a cancel.
     Done,
-    /// It was cancelled before its body began.
+    /// Its outcome is that it was cancelled.
     Cancelled,
 }
 
@@ -81,7 +81,7 @@ impl<R> TaskFuture<R> {
     /// Where the task is. A snapshot: it may have moved on.
     pub fn status(&self) -> TaskStatus {
         let snapshot = self.task.snapshot();
-        if snapshot.is_cancelled() {
+        if snapshot.has_been_cancelled() {
             TaskStatus::Cancelled
         } else if snapshot.is_done() {
             TaskStatus::Done

@@ -43,6 +43,8 @@ const CONTESTED: u32 = 1 << 10;
 const BEGUN: u32 = 1 << 11;
 /// The outcome is an error.
 const FAILED: u32 = 1 << 12;
+/// The outcome is "cancelled", decided by the backend; it is in the slot as any other.
+const CANCELLED_BY_BACKEND: u32 = 1 << 13;
 const REF_ONE: u32 = 1 << 16;
 
 /// A snapshot of the word.
@@ -63,8 +65,13 @@ impl Snapshot {
     pub(super) fn is_done(self) -> bool {
         self.0 & DONE != 0
     }
+    /// Whether the future has decided that the outcome is "cancelled".
     pub(super) fn is_cancelled(self) -> bool {
         self.0 & CANCELLED != 0
+    }
+    /// Whether the outcome is "cancelled", whoever has decided so.
+    pub(super) fn has_been_cancelled(self) -> bool {
+        self.0 & (CANCELLED | CANCELLED_BY_BACKEND) != 0 && self.is_done()
     }
     pub(super) fn is_cancel_requested(self) -> bool {
         self.0 & (CANCEL_REQUESTED | CANCELLED) != 0
@@ -108,6 +115,14 @@ pub(super) enum Cancel {
     Held,
     /// Too late: the task is resolved already.
     TooLate,
+}
+
+/// What kind of output is being made visible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Value,
+    Error,
+    Cancelled,
 }
 
 /// What is to be done after the output has been made visible.
@@ -193,8 +208,12 @@ impl State {
     }
 
     /// Makes the output visible. Only after [`try_lock_output`](Self::try_lock_output).
-    pub(super) fn transition_to_done(&self, from: Content, to: Content, is_error: bool) -> Published {
-        let failed = if is_error { FAILED } else { 0 };
+    pub(super) fn transition_to_done(&self, from: Content, to: Content, kind: Kind) -> Published {
+        let failed = match kind {
+            Kind::Value => 0,
+            Kind::Error => FAILED,
+            Kind::Cancelled => FAILED | CANCELLED_BY_BACKEND,
+        };
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
             debug_assert_eq!(

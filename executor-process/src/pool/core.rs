@@ -21,11 +21,17 @@ use crate::board::{RecoverError, SlotState, Ticket, WINDOW};
 use crate::config::ProcessConfig;
 use crate::sys::Exit;
 
+/// How much earlier a task goes for each task that waits for it. Priorities of tasks from outside are not meant to be as
+/// high.
+const DEPTH_PRIORITY: i32 = 1 << 22;
+
 /// What the scheduler keeps for each task.
 pub(super) struct Task {
-    pub(super) job: Job,
+    job: Job,
     /// Its slot at the worker that holds it.
     ticket: Option<Ticket>,
+    /// How many tasks of the pool wait for it, directly and indirectly: 0 for one from outside.
+    depth: u8,
 }
 
 /// A step to be taken when the lock has been let go.
@@ -53,6 +59,8 @@ pub(crate) struct Core {
     losses: Vec<(WorkerKey, WorkerLoss)>,
     last_loss: Option<WorkerLoss>,
     pub(super) is_over: bool,
+    /// Nested tasks in the scheduler's queue.
+    nested_waiting: usize,
     /// How many workers there should be.
     wanted: u32,
     /// How many more there may be.
@@ -70,6 +78,8 @@ impl Core {
             queue_limit: usize::MAX,
             // A worker's slots hold the running task too, and async ones.
             max_ahead: (WINDOW / 2 - 1) as u32,
+            // It may be a task of hours, and the next worker is about to start.
+            first_ahead: 0,
             max_async: (WINDOW / 2) as u32,
             grace: config.grace,
             breaker: config.breaker,
@@ -91,9 +101,10 @@ impl Core {
             losses: Vec::new(),
             last_loss: None,
             is_over: false,
+            nested_waiting: 0,
             wanted: workers,
             starts: (0..workers).collect(),
-            extra: config.extra_workers.unwrap_or((2 * workers as usize).max(8)),
+            extra: config.extra_workers.unwrap_or((4 * workers as usize).max(64)),
         }
     }
 
@@ -149,7 +160,6 @@ impl Core {
     pub(super) fn step(&mut self, pool: &Pool, now: Instant) {
         self.take_in(pool, now);
         self.act(now);
-        self.flush_dirty();
     }
 
     fn take_in(&mut self, pool: &Pool, now: Instant) {
@@ -157,7 +167,7 @@ impl Core {
         pool.inbox.take(&mut items);
         for item in items.drain(..) {
             match item {
-                Item::Job(job) => self.submit(job, false, now),
+                Item::Job(job) => self.submit(job, 0, now),
                 Item::Event(event) => match *event {
                     Event::NestedDone { worker, nested, result } => {
                         self.answer_nested(worker, nested, &result);
@@ -168,19 +178,23 @@ impl Core {
         self.items = items;
     }
 
-    fn submit(&mut self, job: Job, nested: bool, now: Instant) {
+    /// `depth` tells how many tasks of the pool wait for this one.
+    fn submit(&mut self, job: Job, depth: u8, now: Instant) {
         let options = job.options();
+        // The deeper goes first: others wait for it, each in a worker.
+        let before = i32::from(depth) * DEPTH_PRIORITY;
         let spec = TaskSpec {
-            priority: options.priority,
+            priority: options.priority.saturating_add(before),
             timeout: options.timeout,
             retries: options.retries,
             idempotent: options.idempotent,
             is_async: job.is_async(),
             pin: options.worker,
-            nested,
+            nested: depth > 0,
         };
-        match self.scheduler.handle_submit(now, spec, Task { job, ticket: None }) {
+        match self.scheduler.handle_submit(now, spec, Task { job, ticket: None, depth }) {
             Ok(key) => {
+                self.nested_waiting += usize::from(depth > 0);
                 if let Some(task) = self.scheduler.payload(key) {
                     task.job.word().store(key.into_raw(), Ordering::Relaxed);
                 }
@@ -217,7 +231,6 @@ impl Core {
             Cancelled::Unknown => CancelOutcome::TooLate,
         };
         self.act(now);
-        self.flush_dirty();
         outcome
     }
 
@@ -277,7 +290,6 @@ impl Core {
         self.changed = true;
         self.alarm = true;
         self.act(now);
-        self.flush_dirty();
     }
 
     pub(super) fn on_timer(&mut self, now: Instant) {
@@ -374,6 +386,13 @@ impl Core {
                 Some(false) => Began::No,
                 Some(true) | None => Began::Yes,
             });
+            // Those that are not lost with it wait again.
+            for task in begun.into_keys() {
+                if let Some(task) = self.scheduler.payload_mut(task) {
+                    task.ticket = None;
+                    self.nested_waiting += usize::from(task.depth > 0);
+                }
+            }
         }
     }
 
@@ -419,7 +438,7 @@ impl Core {
     /// Starts another worker if tasks wait for tasks that nobody is free to run; refuses the wait if that cannot be.
     fn relieve(&mut self, now: Instant) {
         let is_stuck = |it: &Self| {
-            it.scheduler.blocked() > 0 && it.scheduler.waiting() > 0 && it.scheduler.idle_workers() == 0
+            it.scheduler.blocked() > 0 && it.nested_waiting > 0 && it.scheduler.idle_workers() == 0
         };
         if !is_stuck(self)
             || self.workers.values().any(|it| it.life == Life::Starting)
@@ -458,19 +477,17 @@ impl Core {
         }
     }
 
-    /// Lets a worker go that was started to relieve the others, when they can do without.
+    /// Lets the workers go that were started to relieve the others, when nobody waits any more.
     fn retire_extra(&mut self, now: Instant) {
-        let ready = self.workers.values().filter(|it| it.life == Life::Ready).count();
-        let wanted = self.wanted as usize;
-        if ready.saturating_sub(self.scheduler.blocked()) <= wanted {
+        if self.scheduler.blocked() > 0 || self.nested_waiting > 0 {
             return;
         }
-        let mut workers = self.workers.values_mut();
-        let spare = workers.find(|it| it.index >= self.wanted && it.life == Life::Ready && it.held() == 0);
-        if let Some(worker) = spare {
-            worker.life = Life::Retiring;
-            if let Some(key) = worker.key {
-                self.scheduler.handle_retire(now, key);
+        for worker in self.workers.values_mut().filter(|it| it.index >= self.wanted) {
+            if worker.life == Life::Ready && worker.held() == 0 {
+                worker.life = Life::Retiring;
+                if let Some(key) = worker.key {
+                    self.scheduler.handle_retire(now, key);
+                }
             }
         }
     }
@@ -492,7 +509,7 @@ impl Core {
                 Life::Leaving => {}
             }
         }
-        self.flush_dirty();
+        self.flush_dirty(now);
     }
 
     /// Whether the reaper has something to do at once.
@@ -645,8 +662,17 @@ impl Core {
             Job::from_encoded(frame.target, frame.arg.to_vec(), frame.is_async, frame.options, shares, sink);
         worker.nested.insert(nested, handle);
         if job.set_owner(pool.owner(), 0) {
-            self.submit(job, true, now);
+            let depth = self.depth_at(id).saturating_add(1);
+            self.submit(job, depth, now);
         }
+    }
+
+    /// The depth of the deepest task that a worker runs.
+    fn depth_at(&self, id: u64) -> u8 {
+        let key = self.workers.get(&id).and_then(|worker| worker.key);
+        let tasks = key.into_iter().flat_map(|key| self.scheduler.tasks_of(key));
+        let depths = tasks.filter_map(|task| Some(self.scheduler.payload(task)?.depth));
+        depths.max().unwrap_or(0)
     }
 
     fn answer_nested(&mut self, id: u64, nested: u64, result: &Result<Vec<u8>, TaskError>) {
@@ -663,21 +689,21 @@ impl Core {
 
     // ---- actions -----------------------------------------------------------------------------------------------
 
-    /// Does what the scheduler says until it has nothing more to say.
+    /// Does what the scheduler says until it has nothing more to say, and writes what workers are to be told.
     pub(super) fn act(&mut self, now: Instant) {
         loop {
-            while let Some(action) = self.scheduler.poll_action(now) {
-                self.perform(action, now);
-            }
+            self.poll_actions(now);
             if self.scheduler.blocked() > 0 {
                 self.relieve(now);
             }
-            if self.workers.len() > self.wanted as usize {
+            if self.has_extra() {
                 self.retire_extra(now);
             }
-            // Refusing waits and retiring workers make actions of their own.
+            // Refused waits, workers that leave and workers that can be sent to again make actions of their own.
+            let resumed = self.flush_dirty(now);
             match self.scheduler.poll_action(now) {
                 Some(action) => self.perform(action, now),
+                None if resumed => {}
                 None => break,
             }
         }
@@ -687,9 +713,44 @@ impl Core {
             (Some(at), Some(until)) => at < until,
             (Some(_), None) => true,
             (None, _) => false,
-        } || !self.starts.is_empty()
-            || !self.full.is_empty()
+        } || self.has_work_for_reaper()
             || self.scheduler.is_drained();
+    }
+
+    fn poll_actions(&mut self, now: Instant) {
+        loop {
+            if self.has_extra() {
+                self.steer_extra(now);
+            }
+            match self.scheduler.poll_action(now) {
+                Some(action) => self.perform(action, now),
+                None => return,
+            }
+        }
+    }
+
+    fn has_extra(&self) -> bool {
+        self.workers.len() > self.wanted as usize
+    }
+
+    /// Workers beyond the wanted number are there for nested tasks, and only while fewer than the wanted number are at
+    /// work: so the wanted number of tasks makes headway, depth first, with as few workers as that takes.
+    fn steer_extra(&mut self, now: Instant) {
+        let busy = self.workers.values().filter(|it| it.life == Life::Ready && it.held() > 0).count();
+        let at_work = busy.saturating_sub(self.scheduler.blocked());
+        let is_needed = self.nested_waiting > 0 && at_work < self.wanted as usize;
+        let wanted = self.wanted;
+        for worker in self.workers.values_mut().filter(|it| it.index >= wanted) {
+            let (Some(key), Life::Ready) = (worker.key, worker.life) else { continue };
+            if worker.is_steered_off == is_needed {
+                worker.is_steered_off = !is_needed;
+                if !is_needed {
+                    self.scheduler.handle_paused(now, key);
+                } else if !worker.is_paused {
+                    self.scheduler.handle_resumed(now, key);
+                }
+            }
+        }
     }
 
     fn perform(&mut self, action: Action<Task>, now: Instant) {
@@ -703,6 +764,7 @@ impl Core {
                     at.close(ticket);
                     if let Some(task) = self.scheduler.payload_mut(task) {
                         task.ticket = None;
+                        self.nested_waiting += usize::from(task.depth > 0);
                     }
                 }
                 self.scheduler.handle_revoked(now, worker, task, taken);
@@ -757,6 +819,7 @@ impl Core {
         };
         let ticket = worker.offer(task).expect("a worker's credit is no more than its slots");
         payload.ticket = Some(ticket);
+        self.nested_waiting -= usize::from(payload.depth > 0);
         let job = &payload.job;
         if !job.shares().is_empty() || worker.has_stale_shares() {
             worker.send_shares(job.shares());
@@ -790,37 +853,34 @@ impl Core {
         }
     }
 
-    /// Writes frames to workers, but for those that have plenty to do and little to be told.
-    pub(super) fn flush_dirty(&mut self) {
+    /// Writes frames to workers, but for those that have plenty to do and little to be told. True if a worker that could
+    /// not be sent to can be again.
+    fn flush_dirty(&mut self, now: Instant) -> bool {
         let mut dirty = std::mem::take(&mut self.dirty);
+        let mut resumed = false;
         dirty.retain(|id| {
             let Some(worker) = self.workers.get_mut(id) else {
                 return false;
             };
-            if !worker.wants_flush() {
-                return !worker.is_flushed();
-            }
-            // A worker that is gone is noticed by the reaper; what it was sent is dealt with there.
-            if worker.flush().unwrap_or(false) {
-                self.full.push(*id);
-                self.alarm = true;
+            if worker.wants_flush() {
+                // A worker that is gone is noticed by the reaper; what it was sent is dealt with there.
+                if worker.flush().unwrap_or(false) {
+                    self.full.push(*id);
+                }
+                resumed |= resume(worker, &mut self.scheduler, now);
             }
             worker.is_dirty = !worker.is_flushed();
             worker.is_dirty
         });
         self.dirty = dirty;
+        resumed
     }
 
-    /// The reaper has found the worker's socket writable.
+    /// The reaper has found the worker's socket writable. True if it is full again.
     pub(super) fn on_writable(&mut self, id: u64, now: Instant) -> bool {
         let Some(worker) = self.workers.get_mut(&id) else { return false };
         let is_full = worker.flush().unwrap_or(false);
-        if worker.is_paused && !worker.should_pause() {
-            worker.is_paused = false;
-            if let Some(key) = worker.key {
-                self.scheduler.handle_resumed(now, key);
-            }
-        }
+        resume(worker, &mut self.scheduler, now);
         is_full
     }
 
@@ -833,6 +893,9 @@ impl Core {
 
     /// Takes a task out of the books.
     fn release(&mut self, task: Task) -> Job {
+        if task.depth > 0 && task.ticket.is_none() {
+            self.nested_waiting -= 1;
+        }
         self.released += counted_bytes(&task.job);
         task.job
     }
@@ -872,6 +935,21 @@ impl Core {
             self.scheduler.config().breaker
         ))
     }
+}
+
+/// Lets the scheduler send to a worker again whose buffer has emptied.
+fn resume(worker: &mut Worker, scheduler: &mut Scheduler<Task>, now: Instant) -> bool {
+    let resumed = worker.is_paused && !worker.should_pause();
+    if resumed {
+        worker.is_paused = false;
+        // An extra worker is let loose by its own rule.
+        if let Some(key) = worker.key
+            && !worker.is_steered_off
+        {
+            scheduler.handle_resumed(now, key);
+        }
+    }
+    resumed
 }
 
 /// No worker has this number.

@@ -137,7 +137,11 @@ impl Pool {
         let mut notices = core.take_notices();
         let after = core.take_after();
         self.bytes.fetch_sub(core.take_released(), Ordering::Relaxed);
-        let watch = room_before || core.take_changed();
+        let changed = core.take_changed();
+        if changed && core.refusal().is_some() {
+            self.is_closed.store(true, Ordering::Release);
+        }
+        let watch = room_before || changed;
         let alarm = core.take_alarm();
         drop(core);
         fence(Ordering::SeqCst);

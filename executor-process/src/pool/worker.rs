@@ -59,6 +59,8 @@ pub(super) struct Worker {
     is_full: bool,
     /// The scheduler has been told to send nothing.
     pub(super) is_paused: bool,
+    /// It is an extra worker, and there is nothing for it at the moment.
+    pub(super) is_steered_off: bool,
     /// It is in the core's list of workers to be flushed.
     pub(super) is_dirty: bool,
     slots: Slots,
@@ -98,6 +100,7 @@ impl Worker {
             out: OutBuf::new(),
             is_full: false,
             is_paused: false,
+            is_steered_off: false,
             is_dirty: false,
             slots: Slots::new(),
             unsent: 0,
