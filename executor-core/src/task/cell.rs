@@ -344,7 +344,7 @@ impl Ref {
 
     /// The serialised argument. Only by the job, after [`encode`](Self::encode).
     pub(super) fn encoded(&self) -> &[u8] {
-        debug_assert_eq!(self.snapshot().content(), Content::Encoded, "the argument has not been encoded");
+        assert_eq!(self.snapshot().content(), Content::Encoded, "the argument has not been encoded");
         // SAFETY: rule 1: the job owns the slot until it is completed, and completing needs the job by value.
         unsafe { (self.header().vtable.encoded)(self.0).as_ref() }
     }

@@ -12,6 +12,7 @@ use super::cell::{ErasedOutput, Extra, Ref, Relay, StartedTask};
 use super::future::TaskFuture;
 use super::options::{Printed, TaskOptions};
 use super::owner::OwnerId;
+use super::state::Content;
 use super::{CallOnce, CancelOutcome, TaskId, cell};
 use crate::context::{Host, Scope};
 use crate::error::TaskError;
@@ -203,7 +204,7 @@ impl Job {
     ///
     /// # Panics
     ///
-    /// If [`encode`](Self::encode) has not been called (checked in debug builds).
+    /// If [`encode`](Self::encode) has not been called.
     pub fn encoded(&self) -> &[u8] {
         self.task.encoded()
     }
@@ -310,12 +311,14 @@ impl JobHandle {
         self.task.request_cancel();
     }
 
-    /// Resolves the future with an error although the body still runs. False if it has not begun or is resolved.
+    /// Resolves the future with an error although the body still runs. False if it has not begun in this process, or is
+    /// resolved. (A task that runs elsewhere is resolved by its job, whose serialised argument may be in use.)
     ///
     /// Only on handles from [`Job::time_limit_handle`].
     pub fn fail(&self, error: TaskError) -> bool {
         let snapshot = self.task.snapshot();
-        snapshot.has_begun() && !snapshot.is_done() && self.task.complete(ErasedOutput::Error(error))
+        let runs_here = snapshot.has_begun() && snapshot.content() == Content::Empty;
+        runs_here && !snapshot.is_done() && self.task.complete(ErasedOutput::Error(error))
     }
 
     /// Stores what the task tells about its progress.
