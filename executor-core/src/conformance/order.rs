@@ -1,12 +1,16 @@
 //! Who is begun when, and how many may wait.
 
+use std::sync::Arc;
+
 use ::futures::executor::block_on;
 
 use super::lab::{Lab, error, eventually, value};
-use super::signal::{note, pass};
+use super::signal::{Gate, note, pass};
 use super::tests;
 use crate::error::TaskError;
+use crate::executor::Executor;
 use crate::ext::ExecutorExt;
+use crate::task::TaskFuture;
 
 tests![
     tasks_are_begun_in_the_order_of_submission,
@@ -125,6 +129,18 @@ fn a_full_queue_resolves_what_is_submitted_all_the_same(lab: &Lab) {
     assert_eq!(seen_full > 0, lab.can.concurrent);
 }
 
+/// Submits tasks that are held at the gate, until the queue of this length is full and stays so.
+fn fill(ex: &Arc<dyn Executor>, gate: &Gate, queue: usize, futures: &mut Vec<TaskFuture<u64>>) {
+    eventually("the queue is full and stays so", || {
+        while let Ok(future) = ex.task(gated, (gate.address(), 1)).try_submit() {
+            futures.push(future);
+            assert!(futures.len() < 10 * queue, "{:?}", ex.stats());
+        }
+        // What was handed ahead is taken back, which counts too.
+        ex.stats().queued >= queue
+    });
+}
+
 fn ready_waits_until_there_is_room(lab: &Lab) {
     let ex = lab.open(&[("workers", "1"), ("queue", "4")]);
     let gate = lab.gate();
@@ -134,13 +150,7 @@ fn ready_waits_until_there_is_room(lab: &Lab) {
         return;
     }
     gate.wait_for(1);
-    eventually("the queue is full and stays so", || {
-        while let Ok(future) = ex.task(gated, (gate.address(), 1)).try_submit() {
-            futures.push(future);
-        }
-        // What was handed ahead is taken back, which counts too.
-        ex.stats().queued >= 4
-    });
+    fill(&ex, &gate, 4, &mut futures);
     let mut ready = ex.ready();
     let polled = block_on(async { ::futures::poll!(&mut ready) });
     assert!(polled.is_pending(), "with {:?} it is {polled:?}", ex.stats());
@@ -167,12 +177,7 @@ fn a_cancelled_task_makes_room(lab: &Lab) {
     let running = ex.submit(gated, (gate.address(), 0));
     gate.wait_for(1);
     let mut futures = Vec::new();
-    eventually("the queue is full and stays so", || {
-        while let Ok(future) = ex.task(gated, (gate.address(), 1)).try_submit() {
-            futures.push(future);
-        }
-        ex.stats().queued >= 4
-    });
+    fill(&ex, &gate, 4, &mut futures);
     for future in futures {
         assert!(future.cancel());
         assert_eq!(error(future), TaskError::Cancelled);

@@ -13,6 +13,7 @@ use crate::ext::ExecutorExt;
 
 tests![
     drain_runs_all_that_is_queued,
+    nested_tasks_run_while_an_executor_drains,
     cancel_pending_lets_what_is_running_end,
     kill_resolves_everything_at_once,
     submits_after_a_shutdown_are_refused_and_the_argument_comes_back,
@@ -37,6 +38,32 @@ fn drain_runs_all_that_is_queued(lab: &Lab) {
     assert!(futures.iter().all(|future| future.is_done()), "a shutdown returns when all is resolved");
     for (n, future) in (0..).zip(futures) {
         assert_eq!(value(future), n + 1);
+    }
+}
+
+fn nested_tasks_run_while_an_executor_drains(lab: &Lab) {
+    let task = |(gate, n): (String, u64)| {
+        pass(&gate, n);
+        let nested = crate::context().executor().submit(|n: u64| n * n, n);
+        nested.wait().unwrap() + 1
+    };
+    for is_dropped in [false, true] {
+        let ex = lab.workers(1);
+        let gate = lab.gate();
+        let futures: Vec<_> = (0..3).map(|n| ex.submit(task, (gate.address(), n))).collect();
+        if lab.can.concurrent {
+            gate.wait_for(1);
+        }
+        if is_dropped {
+            drop(ex);
+        } else {
+            // Goes on without being awaited.
+            let _ = block_on(async { ::futures::poll!(ex.shutdown(Shutdown::Drain)) });
+        }
+        gate.open();
+        for (n, future) in (0..).zip(futures) {
+            assert_eq!(value(future), n * n + 1);
+        }
     }
 }
 
