@@ -3,7 +3,7 @@
 //! A backend enters a [`Scope`] around each body (and around each poll of an async body). The scope lives on the
 //! stack and is found through a thread-local pointer, so that a task that never asks pays two thread-local stores.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -84,7 +84,33 @@ enum Flag {
 pub fn context() -> Context {
     with_current(|scope| match scope {
         Some(scope) => scope.context(),
-        None => Context { task: TaskId(0), attempt: 0, host: None, flag: Flag::Token(0) },
+        None => Context { task: TaskId(0), attempt: 0, host: thread_host(), flag: Flag::Token(0) },
+    })
+}
+
+/// Makes `host` the one of this thread, for code that a backend's thread runs outside of a task's own scope, such as a piece of
+/// a parallel iterator that a task has started: its waits help and free slots as those of tasks do.
+pub fn set_thread_host(host: Option<Arc<dyn Host>>) {
+    THREAD_HOST.with(|slot| slot.replace(host));
+}
+
+fn thread_host() -> Option<Arc<dyn Host>> {
+    THREAD_HOST.try_with(|slot| slot.borrow().clone()).ok().flatten()
+}
+
+/// The host to which a blocking wait on this thread is told, if there is one, with the token.
+fn waiting_host(scope: Option<&Scope<'_>>) -> Option<(Arc<dyn Host>, u64)> {
+    match scope {
+        Some(scope) => Some((Arc::clone(scope.host), scope.token())),
+        None => Some((thread_host()?, 0)),
+    }
+}
+
+/// As [`waiting_host`], for a future that is polled: in an async body, that is no blocking wait.
+fn polling_host() -> Option<(Arc<dyn Host>, u64)> {
+    with_current(|scope| match scope {
+        Some(scope) if scope.is_async => None,
+        scope => waiting_host(scope),
     })
 }
 
@@ -163,6 +189,8 @@ enum ScopeFlag<'a> {
 thread_local! {
     /// The innermost scope of this thread; null outside of tasks.
     static CURRENT: Cell<*const Scope<'static>> = const { Cell::new(ptr::null()) };
+    /// Of a backend's thread, outside of scopes.
+    static THREAD_HOST: RefCell<Option<Arc<dyn Host>>> = const { RefCell::new(None) };
 }
 
 /// Puts the outer scope back, also when the body unwinds.
@@ -275,8 +303,7 @@ pub(crate) struct Wait<'a> {
 
 impl<'a> Wait<'a> {
     pub(crate) fn begin(waker: &'a Waker) -> Self {
-        let host = with_current(|scope| scope.map(|it| (Arc::clone(it.host), it.token())));
-        Self { host, waker }
+        Self { host: with_current(waiting_host), waker }
     }
 
     pub(crate) fn help(&self) -> bool {
@@ -303,9 +330,7 @@ impl Drop for Wait<'_> {
 /// A task future was polled and is not ready. If that happens on the thread of a body that is not async, the body is
 /// blocking on it by means that we do not see: help, and free the slot. True if `is_done` holds meanwhile.
 pub(crate) fn pending_inside_task(waker: &Waker, is_done: impl Fn() -> bool) -> Result<bool, TaskError> {
-    let host =
-        with_current(|scope| scope.filter(|it| !it.is_async).map(|it| (Arc::clone(it.host), it.token())));
-    let Some((host, token)) = host else {
+    let Some((host, token)) = polling_host() else {
         return Ok(false);
     };
     while host.help() {
@@ -320,9 +345,7 @@ pub(crate) fn pending_inside_task(waker: &Waker, is_done: impl Fn() -> bool) -> 
 
 /// The counterpart of [`pending_inside_task`]: the future is ready, the body goes on.
 pub(crate) fn ready_inside_task() {
-    let host =
-        with_current(|scope| scope.filter(|it| !it.is_async).map(|it| (Arc::clone(it.host), it.token())));
-    if let Some((host, token)) = host {
+    if let Some((host, token)) = polling_host() {
         host.leave_wait(token);
     }
 }

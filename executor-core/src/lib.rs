@@ -44,7 +44,7 @@ pub mod worker;
 pub use codec::{CODEC_ID, LIMIT as CODEC_LIMIT};
 pub use combine::{AsCompleted, AsCompletedIter, ReturnWhen, Waited, as_completed, wait};
 pub use config::{Config, Options, Scheme};
-pub use context::{Context, Host, context};
+pub use context::{Context, Host, context, set_thread_host};
 pub use error::{OpenError, Rejected, TaskError, TrySubmitError, WorkerLoss, nearest};
 pub use executor::{Capabilities, Executor, Shutdown, Stats};
 pub use ext::{ExecutorExt, TaskBuilder};

@@ -13,7 +13,7 @@ use std::task::Waker;
 use super::body::{Body, BodyFuture, Started};
 use super::options::{DEFAULT, Printed, TaskOptions};
 use super::payload::Payload;
-use super::state::{Cancel, Content, Kind, Published, Snapshot, State};
+use super::state::{Cancel, Content, Finish, Kind, Published, Snapshot, State};
 use super::{TaskId, owner};
 use crate::error::TaskError;
 use crate::identity::Target;
@@ -191,6 +191,10 @@ impl Ref {
     pub(crate) fn another(&self) -> Ref {
         self.header().state.add_reference();
         Ref(self.0)
+    }
+
+    pub(super) fn as_raw(&self) -> NonNull<()> {
+        self.0.cast()
     }
 
     pub(super) fn into_raw(self) -> NonNull<()> {
@@ -419,15 +423,37 @@ impl Ref {
         })
     }
 
-    /// Makes the output visible; the waker of who waits is the caller's to wake.
+    /// The slot holds the output, as `content`: makes it visible. The waker of who waits is the caller's to wake.
     #[must_use]
     fn publish(&self, before: Content, content: Content, kind: Kind) -> Option<Waker> {
         let header = self.header();
         match header.state.transition_to_done(before, content, kind) {
             // SAFETY: rule 5: `DONE` was set by us while `WAKER` was set.
-            Published::Wake => unsafe { self.take_waker() },
-            Published::Quiet => None,
+            Finish::Published(Published::Wake) => unsafe { self.take_waker() },
+            Finish::Published(Published::Quiet) => None,
+            Finish::Killed => {
+                // SAFETY: rule 1: the slot is still ours, and it holds what has just been written.
+                unsafe { (header.vtable.clear)(self.0, content) };
+                header.state.set_content(before, Content::Empty);
+                None
+            }
         }
+    }
+
+    /// Gives the task up although its body may be running in this process: resolves it as cancelled. False if it is
+    /// resolved already, or about to be. Only by the backend that runs the job.
+    pub(super) fn kill(&self) -> bool {
+        match self.header().state.transition_to_killed() {
+            None => return false,
+            Some(Published::Wake) => {
+                // SAFETY: rule 5: `DONE` was set by us while `WAKER` was set.
+                if let Some(waker) = unsafe { self.take_waker() } {
+                    waker.wake();
+                }
+            }
+            Some(Published::Quiet) => {}
+        }
+        true
     }
 
     /// # Safety
@@ -839,4 +865,5 @@ unsafe fn relay<'a>(header: NonNull<Header>) -> &'a RelayCell {
 }
 
 /// What a pending task of `u64 -> u64` costs: with the allocator's own word, 96 bytes.
+#[cfg(not(loom))]
 const _: () = assert!(size_of::<TaskCell<super::Call<u64, u64>>>() == 88);

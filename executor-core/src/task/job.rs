@@ -128,6 +128,16 @@ impl Job {
         self.task.word()
     }
 
+    /// A view of the task that outlives the job.
+    pub fn handle(&self) -> JobHandle {
+        JobHandle { task: self.task.another() }
+    }
+
+    /// The pointer that [`into_raw`](Self::into_raw) would give, for [`JobHandle::borrow_raw`].
+    pub fn as_raw(&self) -> NonNull<()> {
+        self.task.as_raw()
+    }
+
     /// The job as one pointer, for queues. Take it back with [`from_raw`](Self::from_raw), or its future never ends.
     pub fn into_raw(self) -> NonNull<()> {
         let this = std::mem::ManuallyDrop::new(self);
@@ -156,28 +166,37 @@ impl Job {
     ///
     /// `attempt` counts from 1. `host` is what `context()` gives access to.
     pub fn run(self, host: &Arc<dyn Host>, attempt: u32) -> RunOutcome {
+        self.run_keeping(host, attempt).0
+    }
+
+    /// As [`run`](Self::run), and gives the job's reference back if there is nothing left to do, so that the caller
+    /// decides when the task may be freed.
+    pub fn run_keeping(self, host: &Arc<dyn Host>, attempt: u32) -> (RunOutcome, Option<JobHandle>) {
         let scope = Scope::of_job(&self.task, self.task.id(), attempt, host);
         match scope.enter(|| self.task.start()) {
-            None => RunOutcome::Gone,
-            Some(StartedTask::Finished) => {
-                self.finished();
-                RunOutcome::Finished
+            None => {
+                self.task.abandon_job();
+                (RunOutcome::Gone, Some(self.finished()))
             }
+            Some(StartedTask::Finished) => (RunOutcome::Finished, Some(self.finished())),
             Some(StartedTask::Future(body)) => {
                 let scope = scope.into_owned(JobHandle { task: self.task.another() });
                 // The job moves into the future: dropped half-way, it resolves the task as closed.
                 let job = self;
-                RunOutcome::Async(Box::pin(async move {
+                let body = Box::pin(async move {
                     scope.poll_inside(body).await;
                     job.finished();
-                }))
+                });
+                (RunOutcome::Async(body), None)
             }
         }
     }
 
-    /// The future is resolved; only the reference is left to give up.
-    fn finished(self) {
-        drop(self);
+    /// The future is resolved; only the reference is left.
+    fn finished(self) -> JobHandle {
+        let this = std::mem::ManuallyDrop::new(self);
+        // SAFETY: `this` is not dropped and not used again, so that the reference is moved out exactly once.
+        JobHandle { task: unsafe { std::ptr::read(&raw const this.task) } }
     }
 
     // ---- or send it away ---------------------------------------------------------------------------------------
@@ -319,6 +338,29 @@ impl JobHandle {
         let snapshot = self.task.snapshot();
         let runs_here = snapshot.has_begun() && snapshot.content() == Content::Empty;
         runs_here && !snapshot.is_done() && self.task.complete(ErasedOutput::Error(error))
+    }
+
+    /// Resolves the future as cancelled and raises the flag, although the body may be running in this process. False if the
+    /// future is resolved already, or is just being resolved by the end of the body.
+    ///
+    /// Only by the backend that runs the job. Needs no [`Job::time_limit_handle`].
+    pub fn kill(&self) -> bool {
+        self.task.kill()
+    }
+
+    /// Whether the future is resolved.
+    pub fn is_resolved(&self) -> bool {
+        self.task.snapshot().is_done()
+    }
+
+    /// A handle from the pointer of a job, without a reference of its own.
+    ///
+    /// # Safety
+    ///
+    /// `raw` comes from [`Job::as_raw`] or [`Job::into_raw`], and the task is not freed while the handle is used.
+    pub unsafe fn borrow_raw(raw: NonNull<()>) -> std::mem::ManuallyDrop<Self> {
+        // SAFETY: passed on; the reference is not given up, because it was not taken.
+        std::mem::ManuallyDrop::new(Self { task: unsafe { Ref::from_raw(raw) } })
     }
 
     /// Stores what the task tells about its progress.

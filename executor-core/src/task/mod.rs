@@ -17,6 +17,8 @@
 //! 3. **Cancel.** While no backend has taken charge, the future decides alone: `CANCELLED | DONE` in one step, and
 //!    the job, when it is found in a queue, cannot begin any more. Once it is `HELD`, the future raises the flag
 //!    `CANCEL_REQUESTED` and asks the backend through its [`Owner`], which answers whether the task is resolved.
+//!    A backend that runs bodies in this process may *kill* a task: `CANCELLED | DONE` in one step, while the body goes
+//!    on. The slot stays the job's side's; the body's output, when it comes, finds `DONE` and is dropped.
 //! 4. **Begin.** A body is begun only after `transition_to_begun` has answered `Begun`; that step fails for ever once
 //!    the task is resolved. A backend that runs tasks elsewhere has its own claim for that.
 //! 5. **The waker.** The waker slot belongs to the future while `WAKER` is clear, and to whoever sets `DONE` while it

@@ -135,6 +135,16 @@ pub(super) enum Published {
     Quiet,
 }
 
+/// What came of making an output visible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub(super) enum Finish {
+    /// It is visible.
+    Published(Published),
+    /// The running task was killed meanwhile: the output is nobody's, and the slot is still the job's.
+    Killed,
+}
+
 pub(super) struct State(AtomicU32);
 
 impl State {
@@ -199,16 +209,16 @@ impl State {
     #[must_use]
     pub(super) fn try_lock_output(&self) -> bool {
         let word = self.0.load(Ordering::Acquire);
-        if word & (HELD | CONTESTED) == HELD {
-            // Held by one backend and nobody else completes: no other thread can set LOCKED or DONE.
-            debug_assert_eq!(word & (DONE | LOCKED), 0, "a job completes at most once");
+        if word & (HELD | CONTESTED | DONE | LOCKED) == HELD {
+            // Held by one backend and nobody else writes an output. A kill, which writes none, may still come; it is
+            // found out by `transition_to_done`.
             return true;
         }
         self.update_unless(DONE | LOCKED, |word| word | LOCKED | HELD).is_some()
     }
 
     /// Makes the output visible. Only after [`try_lock_output`](Self::try_lock_output).
-    pub(super) fn transition_to_done(&self, from: Content, to: Content, kind: Kind) -> Published {
+    pub(super) fn transition_to_done(&self, from: Content, to: Content, kind: Kind) -> Finish {
         let failed = match kind {
             Kind::Value => 0,
             Kind::Error => FAILED,
@@ -216,18 +226,30 @@ impl State {
         };
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
+            if word & DONE != 0 {
+                return Finish::Killed;
+            }
             debug_assert_eq!(
                 Snapshot(word).content(),
                 from,
                 "the slot's content is not what its holder believes"
             );
             let next = (word & !(CONTENT | LOCKED | WAKER)) | to as u32 | DONE | failed;
-            match self.0.compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(before) if before & WAKER != 0 => return Published::Wake,
-                Ok(_) => return Published::Quiet,
+            match self.0.compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(before) if before & WAKER != 0 => return Finish::Published(Published::Wake),
+                Ok(_) => return Finish::Published(Published::Quiet),
                 Err(actual) => word = actual,
             }
         }
+    }
+
+    /// The backend gives a task up whose body may be running here. `None` if it is resolved, or about to be.
+    ///
+    /// The outcome is in the word alone, so that the slot stays the job's (rule 1) and the body may go on.
+    pub(super) fn transition_to_killed(&self) -> Option<Published> {
+        let before =
+            self.update_unless(DONE | LOCKED, |word| (word & !WAKER) | DONE | CANCELLED | CANCEL_REQUESTED)?;
+        Some(if before.0 & WAKER != 0 { Published::Wake } else { Published::Quiet })
     }
 
     /// The future cancels.
