@@ -49,6 +49,16 @@ pub trait Host: Send + Sync {
         Ok(())
     }
 
+    /// As [`enter_wait`](Self::enter_wait), for a wait by means that are not ours: the task blocks on a future by somebody's
+    /// `block_on`. Nothing may be run on this thread meanwhile, because such functions refuse to be nested.
+    ///
+    /// # Errors
+    ///
+    /// If the wait could never end, as [`TaskError::NestedTooDeep`].
+    fn enter_foreign_wait(&self, token: u64, waker: &Waker) -> Result<(), TaskError> {
+        self.enter_wait(token, waker)
+    }
+
     /// The wait has ended. Also called when none had begun.
     fn leave_wait(&self, _token: u64) {}
 }
@@ -108,6 +118,9 @@ fn waiting_host(scope: Option<&Scope<'_>>) -> Option<(Arc<dyn Host>, u64)> {
 
 /// As [`waiting_host`], for a future that is polled: in an async body, that is no blocking wait.
 fn polling_host() -> Option<(Arc<dyn Host>, u64)> {
+    if IS_OWN_WAIT.get() {
+        return None;
+    }
     with_current(|scope| match scope {
         Some(scope) if scope.is_async => None,
         scope => waiting_host(scope),
@@ -189,6 +202,8 @@ enum ScopeFlag<'a> {
 thread_local! {
     /// The innermost scope of this thread; null outside of tasks.
     static CURRENT: Cell<*const Scope<'static>> = const { Cell::new(ptr::null()) };
+    /// Whether futures are being polled by a wait of our own.
+    static IS_OWN_WAIT: Cell<bool> = const { Cell::new(false) };
     /// Of a backend's thread, outside of scopes.
     static THREAD_HOST: RefCell<Option<Arc<dyn Host>>> = const { RefCell::new(None) };
 }
@@ -328,19 +343,25 @@ impl Drop for Wait<'_> {
 }
 
 /// A task future was polled and is not ready. If that happens on the thread of a body that is not async, the body is
-/// blocking on it by means that we do not see: help, and free the slot. True if `is_done` holds meanwhile.
+/// blocking on it by means that we do not see: free the slot. True if `is_done` holds meanwhile.
 pub(crate) fn pending_inside_task(waker: &Waker, is_done: impl Fn() -> bool) -> Result<bool, TaskError> {
     let Some((host, token)) = polling_host() else {
         return Ok(false);
     };
-    while host.help() {
-        if is_done() {
-            host.leave_wait(token);
-            return Ok(true);
+    host.enter_foreign_wait(token, waker)?;
+    Ok(is_done())
+}
+
+/// Polls futures for a wait of our own, which tells the host by itself.
+pub(crate) fn poll_for_own_wait<T>(poll: impl FnOnce() -> T) -> T {
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            IS_OWN_WAIT.set(self.0);
         }
     }
-    host.enter_wait(token, waker)?;
-    Ok(is_done())
+    let _restore = Restore(IS_OWN_WAIT.replace(true));
+    poll()
 }
 
 /// The counterpart of [`pending_inside_task`]: the future is ready, the body goes on.

@@ -50,6 +50,10 @@ impl Ending {
         self.mode.load(Ordering::SeqCst) >= SWEEP
     }
 
+    pub(crate) fn on_thread_start(&self) {
+        self.threads.fetch_add(1, Ordering::SeqCst);
+    }
+
     pub(crate) fn on_thread_exit(&self) {
         if self.threads.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.bell.ring();
@@ -109,8 +113,7 @@ impl Shared {
             }
         }
         if mode == KILL {
-            self.seats.iter().for_each(|seat| seat.kill());
-            self.asyncs.kill();
+            self.kill_running();
             self.runtime.end();
             self.ending.is_killed.store(true, Ordering::SeqCst);
             self.ending.bell.ring();

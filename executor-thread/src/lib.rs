@@ -16,6 +16,7 @@
 //! | `places` | when a drainer starts, searches and leaves: no wake-up is lost |
 //! | `seat` | what a thread is running, so that `Shutdown::Kill` can resolve it |
 //! | `worker` | a pool thread: the drainer's loop, helping inside of waits |
+//! | `stand_in` | threads in place of those that a task blocks by somebody's `block_on` |
 //! | `shared` | what all of them share; submitting |
 //! | `ending` | shutdown |
 //! | `timer`, `runtime` | time limits; async bodies |
@@ -42,6 +43,7 @@ mod scope;
 mod seat;
 mod shared;
 mod side;
+mod stand_in;
 mod sync;
 mod timer;
 mod waits;

@@ -30,7 +30,7 @@ const FIELD: u64 = SEARCHING - 1;
 
 pub(crate) struct Places {
     word: Padded<AtomicU64>,
-    threads: u64,
+    threads: AtomicU64,
 }
 
 /// What came of calling for a drainer.
@@ -59,13 +59,17 @@ pub(crate) trait Crew {
     fn search(&self) -> bool;
     /// Before leaving.
     fn rest(&self);
+    /// Whether the drainer only stands in for one that is back.
+    fn is_superfluous(&self) -> bool {
+        false
+    }
     /// There is a task for another drainer.
     fn call_another(&self);
 }
 
 impl Places {
     pub(crate) fn new(threads: usize) -> Self {
-        Self { word: Padded(AtomicU64::new(0)), threads: (threads as u64).min(FIELD) }
+        Self { word: Padded(AtomicU64::new(0)), threads: AtomicU64::new(threads as u64) }
     }
 
     /// To be called after a task has been put into the queue.
@@ -78,7 +82,7 @@ impl Places {
                 return Call::Searching;
             } else if starting > 0 {
                 return Call::Starting;
-            } else if all >= self.threads {
+            } else if all >= self.threads.load(Ordering::SeqCst) {
                 return Call::Busy;
             }
             let next = word + ONE + SEARCHING + STARTING;
@@ -113,12 +117,27 @@ impl Places {
     fn try_return(&self) -> bool {
         self.update(|word| {
             let (all, searching, _) = parts(word);
-            (searching == 0 && all < self.threads).then_some(word + ONE + SEARCHING)
+            (searching == 0 && all < self.threads.load(Ordering::SeqCst)).then_some(word + ONE + SEARCHING)
         })
     }
 
     fn update(&self, change: impl Fn(u64) -> Option<u64>) -> bool {
         self.word.fetch_update(Ordering::SeqCst, Ordering::SeqCst, change).is_ok()
+    }
+
+    /// There is a place more: a thread's drainer is blocked, so that another one may stand in.
+    pub(crate) fn add_place(&self) {
+        self.threads.fetch_add(1, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+    }
+
+    /// The place is gone again. A drainer that has it leaves when it asks [`is_overfull`](Self::is_overfull).
+    pub(crate) fn remove_place(&self) {
+        self.threads.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_overfull(&self) -> bool {
+        self.taken() > self.threads.load(Ordering::SeqCst)
     }
 
     /// How many drainers there are.
@@ -146,9 +165,12 @@ pub(crate) fn drain(places: &Places, crew: &impl Crew) {
                 }
             }
             crew.run(task);
+            if crew.is_superfluous() {
+                break;
+            }
         }
         // SEARCHING
-        if !is_searching {
+        if !is_searching && !crew.is_superfluous() {
             is_searching = places.try_search();
         }
         if is_searching && crew.search() {

@@ -15,6 +15,7 @@ use crate::queue::{Queue, Refused};
 use crate::runtime::{Polled, Runtime};
 use crate::seat::Seat;
 use crate::side::{End, Lane, Side};
+use crate::stand_in::StandIns;
 use crate::timer::Timer;
 use crate::waits::{Bell, Parked};
 use crate::worker;
@@ -23,7 +24,10 @@ pub(crate) struct Shared {
     queue: Queue,
     pub(crate) side: Side,
     pub(crate) places: Places,
-    pub(crate) seats: Box<[Seat]>,
+    /// Of the pool's threads, and behind them those of threads that stand in.
+    seats: RwLock<Vec<Arc<Seat>>>,
+    pub(crate) threads: usize,
+    pub(crate) stand_ins: StandIns,
     pub(crate) parked: Parked,
     pub(crate) room: Bell,
     pub(crate) timer: Timer,
@@ -49,8 +53,10 @@ impl Shared {
             queue: Queue::new(config.queue),
             side: Side::new(threads),
             places: Places::new(threads),
-            seats: (0..threads).map(|_| Seat::new()).collect(),
-            parked: Parked::new(threads),
+            seats: RwLock::default(),
+            threads,
+            stand_ins: StandIns::new(&config.name),
+            parked: Parked::default(),
             room: Bell::default(),
             timer: Timer::default(),
             runtime: Runtime::default(),
@@ -103,9 +109,9 @@ impl Shared {
     fn lane_of(&self, job: &Job) -> Result<Option<Lane>, TaskError> {
         let options = job.options();
         if let Some(worker) = options.worker {
-            let thread = usize::try_from(worker).ok().filter(|it| *it < self.seats.len());
+            let thread = usize::try_from(worker).ok().filter(|it| *it < self.threads);
             return thread.map(|it| Some(Lane::Mail(it))).ok_or_else(|| {
-                let threads = self.seats.len();
+                let threads = self.threads;
                 TaskError::unreachable(format!("thread {worker}"), format!("the pool has {threads} threads"))
             });
         }
@@ -155,7 +161,11 @@ impl Shared {
     }
 
     #[cold]
-    fn start_drainer(&self) {
+    fn start_drainer(self: &Arc<Self>) {
+        // While a thread of the pool is blocked, it is its place that is free.
+        if self.stand_ins.start(self) {
+            return;
+        }
         if self.with_pool(|pool| pool.spawn(worker::drain_here)).is_none() {
             // The pool has ended: others have run what we have put into the queue.
             self.places.begin();
@@ -219,11 +229,31 @@ impl Shared {
 
     pub(crate) fn stats(&self) -> Stats {
         let mut stats = Stats::default();
-        stats.workers = self.seats.len();
+        stats.workers = self.threads;
         stats.queued = usize::try_from(self.queued()).unwrap_or(usize::MAX);
-        stats.running = self.asyncs.len() as usize + self.seats.iter().map(Seat::running).sum::<usize>();
-        stats.finished = self.asyncs.finished() + self.seats.iter().map(Seat::finished).sum::<u64>();
+        let seats = self.seats.read().unwrap_or_else(PoisonError::into_inner);
+        stats.running = self.asyncs.len() as usize + seats.iter().map(|it| it.running()).sum::<usize>();
+        stats.finished = self.asyncs.finished() + seats.iter().map(|it| it.finished()).sum::<u64>();
         stats
+    }
+
+    pub(crate) fn add_seat(&self) -> Arc<Seat> {
+        let seat = Arc::new(Seat::new());
+        self.seats.write().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&seat));
+        seat
+    }
+
+    /// A thread that stood in leaves; what it counted stays.
+    pub(crate) fn remove_seat(&self, seat: &Arc<Seat>) {
+        let mut seats = self.seats.write().unwrap_or_else(PoisonError::into_inner);
+        seats.retain(|it| !Arc::ptr_eq(it, seat));
+        self.asyncs.finished.fetch_add(seat.finished(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn kill_running(&self) {
+        let seats = self.seats.read().unwrap_or_else(PoisonError::into_inner).clone();
+        seats.iter().for_each(|seat| seat.kill());
+        self.asyncs.kill();
     }
 }
 
@@ -293,7 +323,7 @@ impl AsyncEntry {
             entry.shared.asyncs.finished.fetch_add(1, Ordering::Relaxed);
             drop(with);
         });
-        shared.runtime.spawn(body, shared.seats.len());
+        shared.runtime.spawn(body, shared.threads);
     }
 }
 

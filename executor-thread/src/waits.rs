@@ -8,31 +8,35 @@ use std::task::Waker;
 ///
 /// All of them are woken, and each looks for itself: a waker may be stale, because its thread went on with its own
 /// task, so that waking only one could be a wake-up lost.
+#[derive(Default)]
 pub(crate) struct Parked {
-    wakers: Mutex<Box<[Option<Waker>]>>,
+    wakers: Mutex<Vec<(WorkerId, Waker)>>,
     count: AtomicUsize,
 }
 
-impl Parked {
-    pub(crate) fn new(threads: usize) -> Self {
-        Self { wakers: Mutex::new((0..threads).map(|_| None).collect()), count: AtomicUsize::new(0) }
-    }
+/// Names a thread of the pool, or one that stands in.
+pub(crate) type WorkerId = u64;
 
-    fn lock(&self) -> MutexGuard<'_, Box<[Option<Waker>]>> {
+impl Parked {
+    fn lock(&self) -> MutexGuard<'_, Vec<(WorkerId, Waker)>> {
         self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The caller looks for work once more after this.
-    pub(crate) fn enter(&self, thread: usize, waker: &Waker) {
+    pub(crate) fn enter(&self, worker: WorkerId, waker: &Waker) {
         let mut wakers = self.lock();
-        if wakers[thread].replace(waker.clone()).is_none() {
-            self.count.fetch_add(1, Ordering::SeqCst);
+        match wakers.iter_mut().find(|(id, _)| *id == worker) {
+            Some((_, current)) => current.clone_from(waker),
+            None => wakers.push((worker, waker.clone())),
         }
+        self.count.store(wakers.len(), Ordering::SeqCst);
     }
 
-    pub(crate) fn leave(&self, thread: usize) {
-        if self.count.load(Ordering::Relaxed) != 0 && self.lock()[thread].take().is_some() {
-            self.count.fetch_sub(1, Ordering::SeqCst);
+    pub(crate) fn leave(&self, worker: WorkerId) {
+        if self.count.load(Ordering::Relaxed) != 0 {
+            let mut wakers = self.lock();
+            wakers.retain(|(id, _)| *id != worker);
+            self.count.store(wakers.len(), Ordering::SeqCst);
         }
     }
 
@@ -41,12 +45,11 @@ impl Parked {
         if self.count.load(Ordering::SeqCst) == 0 {
             return;
         }
-        let mut woken = Vec::new();
         let mut wakers = self.lock();
-        woken.extend(wakers.iter_mut().filter_map(Option::take));
-        self.count.fetch_sub(woken.len(), Ordering::SeqCst);
+        let woken = std::mem::take(&mut *wakers);
+        self.count.store(0, Ordering::SeqCst);
         drop(wakers);
-        woken.into_iter().for_each(Waker::wake);
+        woken.into_iter().for_each(|(_, waker)| waker.wake());
     }
 }
 

@@ -4,7 +4,7 @@ use std::cell::{Cell, OnceCell};
 use std::hint;
 use std::ptr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,7 @@ use crate::seat::{Kept, Seat};
 use crate::shared::{Asyncs, Shared};
 use crate::side::End;
 use crate::sync::fence;
+use crate::waits::WorkerId;
 
 /// How often a drainer that has nothing looks for a task before it gives its thread back to rayon: some 20
 /// microseconds, which covers the time from a result to the next submit of a caller that goes there and back.
@@ -34,8 +35,11 @@ const MOST: u32 = 256;
 struct Worker {
     shared: Arc<Shared>,
     index: usize,
+    id: WorkerId,
+    seat: Arc<Seat>,
     host: Arc<dyn Host>,
     kept: Kept,
+    is_stand_in: bool,
     is_draining: Cell<bool>,
     ticks: Cell<u32>,
     pace: Pace,
@@ -43,6 +47,8 @@ struct Worker {
     stack_top: usize,
     /// Counted in `Shared::deep`.
     is_deep: Cell<bool>,
+    /// Counted as absent.
+    is_absent: Cell<bool>,
 }
 
 thread_local! {
@@ -53,6 +59,20 @@ thread_local! {
 
 /// Makes this thread number `index` of the pool.
 pub(crate) fn enter(shared: &Arc<Shared>, index: usize) {
+    sit_down(shared, index, false);
+}
+
+/// Makes this thread one that stands in for number `index`, and drains on it.
+pub(crate) fn stand_in(shared: &Arc<Shared>, index: usize) {
+    sit_down(shared, index, true);
+    with_worker(|worker| {
+        worker.drain();
+        shared.remove_seat(&worker.seat);
+    });
+}
+
+fn sit_down(shared: &Arc<Shared>, index: usize, is_stand_in: bool) {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
     let host: Arc<dyn Host> = Arc::new(ThreadHost { shared: Arc::clone(shared), index });
     set_thread_host(Some(Arc::clone(&host)));
     HERE.set((Arc::as_ptr(shared), index));
@@ -60,13 +80,17 @@ pub(crate) fn enter(shared: &Arc<Shared>, index: usize) {
         worker.get_or_init(|| Worker {
             shared: Arc::clone(shared),
             index,
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            seat: shared.add_seat(),
             host,
             kept: Kept::default(),
+            is_stand_in,
             is_draining: Cell::new(false),
             ticks: Cell::new(0),
             pace: Pace::default(),
             stack_top: stack_address(),
             is_deep: Cell::new(false),
+            is_absent: Cell::new(false),
         });
     });
 }
@@ -101,10 +125,6 @@ fn stack_address() -> usize {
 }
 
 impl Worker {
-    fn seat(&self) -> &Seat {
-        &self.shared.seats[self.index]
-    }
-
     fn drain(&self) {
         if self.is_draining.replace(true) {
             self.drain_nested();
@@ -134,8 +154,8 @@ impl Worker {
         }
         self.shared.outside.fetch_add(1, Ordering::SeqCst);
         let take = || if self.shared.ending.is_sweeping() { None } else { self.pop(end) };
-        let helped = self.seat().run_nested(take, |job| {
-            self.shared.parked.leave(self.index);
+        let helped = self.seat.run_nested(take, |job| {
+            self.shared.parked.leave(self.id);
             if self.shared.has_work(self.index) {
                 self.shared.notify();
             }
@@ -163,8 +183,10 @@ impl Worker {
         let (outcome, handle) = job.run_keeping(&self.host, 1);
         drop(limit);
         if let RunOutcome::Finished = outcome {
-            self.seat().count_finished();
+            self.seat.count_finished();
         }
+        // Still absent, if the body has dropped the future that it waited for.
+        self.return_from_absence();
         handle.expect("a body that is not async ends before `run` returns")
     }
 
@@ -173,7 +195,7 @@ impl Worker {
         let entry = Asyncs::enter(&self.shared, &job);
         match job.run_keeping(&self.host, 1).0 {
             RunOutcome::Async(body) => entry.spawn(body, limit),
-            RunOutcome::Finished => self.seat().count_finished(),
+            RunOutcome::Finished => self.seat.count_finished(),
             RunOutcome::Gone => {}
         }
         handle
@@ -190,7 +212,7 @@ impl Worker {
         if self.is_too_deep() {
             return self.enter_deep_wait();
         }
-        self.shared.parked.enter(self.index, waker);
+        self.shared.parked.enter(self.id, waker);
         fence(Ordering::SeqCst);
         if self.shared.has_work(self.index) {
             waker.wake_by_ref();
@@ -204,16 +226,35 @@ impl Worker {
             return Ok(());
         }
         let deep = self.shared.deep.fetch_add(1, Ordering::SeqCst) + 1;
-        if deep == self.shared.seats.len() as u64 {
+        if deep == self.shared.threads as u64 {
             self.shared.deep.fetch_sub(1, Ordering::SeqCst);
-            return Err(TaskError::nested_too_deep(self.shared.seats.len()));
+            return Err(TaskError::nested_too_deep(self.shared.threads));
         }
         self.is_deep.set(true);
         Ok(())
     }
 
+    /// A wait by means that are not ours: nothing is run here, but a thread that stands in takes the place.
+    fn enter_foreign_wait(&self) -> Result<(), TaskError> {
+        if !self.is_absent.get() {
+            self.shared.begin_absence(self.index)?;
+            self.is_absent.set(true);
+            if self.shared.has_work(self.index) {
+                self.shared.notify();
+            }
+        }
+        Ok(())
+    }
+
+    fn return_from_absence(&self) {
+        if self.is_absent.replace(false) {
+            self.shared.end_absence(self.index);
+        }
+    }
+
     fn leave_wait(&self) {
-        self.shared.parked.leave(self.index);
+        self.return_from_absence();
+        self.shared.parked.leave(self.id);
         if self.is_deep.replace(false) {
             self.shared.deep.fetch_sub(1, Ordering::SeqCst);
         }
@@ -225,7 +266,7 @@ impl Crew for Worker {
 
     #[inline]
     fn take(&self) -> Option<Job> {
-        self.seat().look(&self.kept);
+        self.seat.look(&self.kept);
         if self.shared.ending.is_sweeping() {
             return None;
         }
@@ -234,7 +275,7 @@ impl Crew for Worker {
 
     #[inline]
     fn run(&self, job: Job) {
-        self.seat().run(&self.kept, job, |job| self.run_job(job));
+        self.seat.run(&self.kept, job, |job| self.run_job(job));
         if self.pace.is_over() {
             self.rest();
             // Whatever that runs, the place stays taken: the thread is busy.
@@ -261,7 +302,11 @@ impl Crew for Worker {
     }
 
     fn rest(&self) {
-        self.seat().rest(&self.kept);
+        self.seat.rest(&self.kept);
+    }
+
+    fn is_superfluous(&self) -> bool {
+        self.is_stand_in && self.shared.places.is_overfull()
     }
 
     fn call_another(&self) {
@@ -334,6 +379,10 @@ impl Host for ThreadHost {
 
     fn enter_wait(&self, _token: u64, waker: &Waker) -> Result<(), TaskError> {
         self.here(|worker| worker.enter_wait(waker)).unwrap_or(Ok(()))
+    }
+
+    fn enter_foreign_wait(&self, _token: u64, _waker: &Waker) -> Result<(), TaskError> {
+        self.here(Worker::enter_foreign_wait).unwrap_or(Ok(()))
     }
 
     fn leave_wait(&self, _token: u64) {

@@ -315,7 +315,25 @@ fn waits_inside_of_tasks_never_hang_a_full_pool() {
         let ex = open(workers);
         assert_eq!(ex.submit(fib, 15).wait(), Ok(610));
         assert_eq!(ex.submit(chain, 300).wait(), Ok(300));
-        assert_eq!(ex.submit(chain_async_wait, 300).wait(), Ok(300));
+        assert_eq!(ex.submit(chain_async_wait, 100).wait(), Ok(100));
+    }
+}
+
+#[test]
+fn tasks_of_a_full_pool_may_block_on_futures_by_other_means() {
+    for workers in [1, 2] {
+        let ex = open(workers);
+        let futures: Vec<_> = (0..100).map(|_| ex.submit(chain_async_wait, 2)).collect();
+        assert!(futures.into_iter().all(|it| it.wait() == Ok(2)));
+        // The future is dropped before it is ready: the thread is back nevertheless.
+        let dropped = ex.spawn(|| {
+            let future = context().executor().submit(chain, 1);
+            let ready = futures::future::ready(7);
+            matches!(block_on(futures::future::select(future, ready)), futures::future::Either::Right(_))
+        });
+        assert!(dropped.wait().is_ok());
+        assert_eq!(ex.submit(chain_async_wait, 1).wait(), Ok(1));
+        block_on(ex.shutdown(Shutdown::Drain));
     }
 }
 
@@ -480,18 +498,15 @@ fn kill_resolves_what_runs_although_it_runs_on() {
     let (begin, begun) = channel();
     let endless = ex.submit_async(|()| std::future::pending::<()>(), ());
     // Two tasks on one thread: one waits for the other, and the wait runs it on top.
+    let inner = ex.clone();
     let nested = ex.spawn(move || {
-        let ex = context().executor();
-        begin.send(()).unwrap();
-        ex.submit(
-            |()| {
-                while !context().is_cancelled() {
-                    std::thread::yield_now()
-                }
-            },
-            (),
-        )
-        .wait()
+        let child = inner.spawn(move || {
+            begin.send(()).unwrap();
+            while !context().is_cancelled() {
+                std::thread::yield_now();
+            }
+        });
+        child.wait()
     });
     begun.recv().unwrap();
     let queued = ex.submit(|n: u64| n, 1);

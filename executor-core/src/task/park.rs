@@ -7,6 +7,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::Instant;
 
+use crate::context::{self, Wait};
+
 /// Wakes the thread that made it.
 ///
 /// `woken` is set before `unpark`, and tested before each `park`, so that a spurious return of `park` is not taken
@@ -79,8 +81,19 @@ pub(crate) fn block_on_deadline<T>(
 ) -> Option<T> {
     with_parker(|parker, waker| {
         let mut cx = Context::from_waker(waker);
+        // Inside of a task, the thread runs others meanwhile.
+        let wait = Wait::begin(waker);
         loop {
-            if let Poll::Ready(answer) = poll(&mut cx) {
+            if let Poll::Ready(answer) = context::poll_for_own_wait(|| poll(&mut cx)) {
+                return Some(answer);
+            }
+            if wait.help() {
+                continue;
+            }
+            // If the host refuses, the futures learn of it by themselves, when they are polled as anybody's.
+            if wait.enter().is_err()
+                && let Poll::Ready(answer) = poll(&mut cx)
+            {
                 return Some(answer);
             }
             if !parker.park(deadline) {
