@@ -364,6 +364,15 @@ pub enum OpenError {
         /// All known schemes.
         known: String,
     },
+    /// The scheme is reserved for a backend that this version does not have.
+    #[error("the scheme `{scheme}` is not in this version; known schemes: {known}")]
+    #[non_exhaustive]
+    NotYet {
+        /// The scheme as it was written.
+        scheme: String,
+        /// All known schemes.
+        known: String,
+    },
     /// The backend exists and is not compiled in.
     #[error("the scheme `{scheme}` is compiled out; turn on the feature `{feature}` of the crate `executor`")]
     #[non_exhaustive]

@@ -158,6 +158,11 @@ impl Config {
             known: known.join(", "),
         }
     }
+
+    /// An error that says that this version has no backend for the scheme, though the name is reserved for one.
+    pub fn scheme_of_later(&self, known: &[&str]) -> OpenError {
+        OpenError::NotYet { scheme: self.scheme.clone(), known: known.join(", ") }
+    }
 }
 
 impl fmt::Display for Config {
