@@ -1,0 +1,4 @@
+//! What the macros expand to. Not part of the interface.
+
+#[cfg(all(target_os = "linux", feature = "worker"))]
+pub use crate::before_main::{Constructor, Entry, before_main};
