@@ -49,5 +49,8 @@ pub mod prelude;
 
 pub use executor_core::*;
 
+#[cfg(feature = "remote")]
+pub use executor_remote as remote;
+
 pub use config::{Config, from_env, open};
 pub use init::init;
