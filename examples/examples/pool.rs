@@ -42,16 +42,16 @@ async fn run(ex: &dyn Executor) -> Result<(), TaskError> {
     let products: Vec<_> = (0..10).map(|i| ex.submit(mul, (i, 7))).collect();
     let sums: Vec<_> = (0..10).map(|i| ex.submit(plus, (i, 8))).collect();
     for (i, product) in products.into_iter().enumerate() {
-        println!("\tmul({i}, 7) = {}", product.await?);
+        println!("    mul({i}, 7) = {}", product.await?);
     }
     for (i, sum) in sums.into_iter().enumerate() {
-        println!("\tplus({i}, 8) = {}", sum.await?);
+        println!("    plus({i}, 8) = {}", sum.await?);
     }
 
     println!("By ordered iteration:");
     let mut results = ex.map(calculate, tasks());
     while let Some(result) = results.next().await {
-        println!("\t{}", result?);
+        println!("    {}", result?);
     }
 
     println!("By unordered iteration, sorted here:");
@@ -62,12 +62,12 @@ async fn run(ex: &dyn Executor) -> Result<(), TaskError> {
     }
     lines.sort();
     for line in lines {
-        println!("\t{line}");
+        println!("    {line}");
     }
 
     println!("By one map that blocks until all is there:");
     for result in ex.map(calculate, tasks()).wait() {
-        println!("\t{}", result?);
+        println!("    {}", result?);
     }
     Ok(())
 }
