@@ -18,6 +18,7 @@ use executor_core::OpenError;
 ///     // ...
 /// }
 /// ```
+#[expect(clippy::needless_doctest_main, reason = "where the call stands is the point")]
 pub fn init() {}
 
 /// An error in a worker that has not passed [`init`].

@@ -49,7 +49,7 @@ impl Config {
         parse_url(url, url).map_err(|message| OpenError::syntax(format!("`{url}`"), message))
     }
 
-    /// Parses TOML; see the [module documentation](self) for the keys.
+    /// Parses TOML: `executor` is the scheme or a whole URL, `hosts` the hosts, every other key an option.
     ///
     /// # Errors
     ///
