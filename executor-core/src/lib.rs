@@ -53,8 +53,8 @@ pub use map::{Map, MapIter, Mapper, Progress};
 pub use serial::{BlockOn, Serial};
 pub use shared::{ShareBlob, ShareId, ShareStore, Shared, store as share_store};
 pub use task::{
-    CancelOutcome, Job, JobHandle, Notice, Owner, OwnerId, Printed, RelayHandle, RunOutcome, TaskFuture,
-    TaskId, TaskOptions, TaskStatus, register_owner,
+    CancelOutcome, Job, JobHandle, Notice, Owner, OwnerId, Printed, RelayHandle, RelaySink, Relayed,
+    RunOutcome, TaskFuture, TaskId, TaskOptions, TaskStatus, register_owner,
 };
 
 /// What [`register!`] expands to. Not part of the interface.

@@ -74,6 +74,8 @@ pub struct TaskExtra {
     pub timeout: Option<Duration>,
     /// The task's name.
     pub name: Option<String>,
+    /// Run on the agent's worker with this index and on no other.
+    pub worker: Option<u32>,
     /// Shared values that the argument refers to; they have been sent before.
     pub shares: Vec<ShareId>,
 }

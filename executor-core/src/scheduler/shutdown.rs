@@ -45,6 +45,14 @@ impl<T> Scheduler<T> {
         Some(Action::Fail { task, payload, failure })
     }
 
+    /// Takes any task out of the queue, pinned ones too: for a driver that knows that none of them can run, as when no
+    /// machine can be reached. `None` when nothing waits. The task counts as failed.
+    pub fn take_waiting(&mut self) -> Option<T> {
+        let slot = self.queues.pop_any(&mut self.tasks)?;
+        self.failed += 1;
+        self.release(slot)
+    }
+
     /// Asks all workers for what they hold ahead.
     pub(super) fn take_back_everywhere(&mut self) {
         let present: Vec<u32> = self.workers.present().collect();

@@ -9,8 +9,10 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::task::Waker;
+use std::time::Duration;
 
 use super::body::{Body, BodyFuture, Started};
+use super::job::RelaySink;
 use super::options::{DEFAULT, Printed, TaskOptions};
 use super::payload::Payload;
 use super::state::{Cancel, Content, Finish, Kind, Published, Snapshot, State};
@@ -92,17 +94,29 @@ union Slot<B: Body> {
     output: ManuallyDrop<Result<B::Out, Box<TaskError>>>,
 }
 
-/// A function that gets the serialised output of a task of another process.
-type Sink = Box<dyn FnOnce(Result<Vec<u8>, TaskError>) + Send>;
+/// Who gets the serialised output of a task of another process.
+pub(super) enum Sink {
+    /// A function, called once.
+    Function(SinkFunction),
+    /// The sink of many tasks, and its name for this one.
+    Shared(Arc<dyn RelaySink>, u64),
+}
 
-/// An output on its way to its sink.
-type Delivery = (Sink, Result<Vec<u8>, TaskError>);
+type SinkFunction = Box<dyn FnOnce(Result<Vec<u8>, TaskError>) + Send>;
+
+/// What is left to do for a sink when its task is resolved.
+enum Delivery {
+    Function(SinkFunction, Result<Vec<u8>, TaskError>),
+    /// It has the output.
+    Flush(Arc<dyn RelaySink>),
+}
 
 /// Who is to be told that a task is resolved. The outcome is visible already.
 pub(super) enum Notice {
     Nobody,
     Waker(Waker),
-    Sink(Sink, Result<Vec<u8>, TaskError>),
+    Sink(SinkFunction, Result<Vec<u8>, TaskError>),
+    Flush(Arc<dyn RelaySink>),
 }
 
 impl Notice {
@@ -111,14 +125,17 @@ impl Notice {
             Self::Nobody => {}
             Self::Waker(waker) => waker.wake(),
             Self::Sink(sink, output) => panic::quietly(|| sink(output)),
+            Self::Flush(sink) => sink.flush(),
         }
     }
 }
 
 /// A task submitted by another process: serialised already, with a function that gets the serialised output.
 pub(super) struct Relay {
+    pub(super) id: TaskId,
     pub(super) target: Target,
     pub(super) is_async: bool,
+    pub(super) attempts_before: u32,
     pub(super) sink: Sink,
 }
 
@@ -128,6 +145,9 @@ struct RelayCell {
     target: Target,
     payload: UnsafeCell<Option<Payload>>,
     sink: UnsafeCell<Option<Sink>>,
+    attempts_before: u32,
+    /// How long the body ran, in nanoseconds.
+    elapsed: AtomicU64,
 }
 
 /// One reference to a task.
@@ -144,7 +164,7 @@ impl Ref {
     /// A new task with one reference for its job and one for its future.
     pub(super) fn new<B: Body>(body: B, arg: B::Arg, extra: Option<Box<Extra>>) -> (Ref, Ref) {
         let cell = Box::new(TaskCell {
-            header: Header::new(Content::Arg, 2, vtable_of::<B>(), extra),
+            header: Header::new(TaskId::next(), Content::Arg, 2, vtable_of::<B>(), extra),
             body,
             slot: UnsafeCell::new(Slot { arg: ManuallyDrop::new(arg) }),
         });
@@ -152,13 +172,15 @@ impl Ref {
         (Ref(header), Ref(header))
     }
 
-    pub(super) fn new_relay(relay: Relay, payload: Vec<u8>, extra: Option<Box<Extra>>) -> Ref {
+    pub(super) fn new_relay(relay: Relay, payload: Payload, extra: Option<Box<Extra>>) -> Ref {
         let vtable = if relay.is_async { &RELAY_ASYNC } else { &RELAY_SYNC };
         let cell = Box::new(RelayCell {
-            header: Header::new(Content::Encoded, 1, vtable, extra),
+            header: Header::new(relay.id, Content::Encoded, 1, vtable, extra),
             target: relay.target,
-            payload: UnsafeCell::new(Some(Payload::from(payload))),
+            payload: UnsafeCell::new(Some(payload)),
             sink: UnsafeCell::new(Some(relay.sink)),
+            attempts_before: relay.attempts_before,
+            elapsed: AtomicU64::new(0),
         });
         Ref(NonNull::from(Box::leak(cell)).cast())
     }
@@ -281,6 +303,26 @@ impl Ref {
         }
         // SAFETY: nobody writes after `DONE`.
         unsafe { (*self.extra()?.printed.get()).as_ref() }
+    }
+
+    fn as_relay(&self) -> Option<&RelayCell> {
+        let vtable = self.header().vtable;
+        let is_relay =
+            std::ptr::eq(vtable, &raw const RELAY_SYNC) || std::ptr::eq(vtable, &raw const RELAY_ASYNC);
+        // SAFETY: the vtable is that of a relay cell, which `self` keeps alive.
+        is_relay.then(|| unsafe { relay(self.0) })
+    }
+
+    /// Keeps how long the body of a relayed task ran, for its sink. Only by the job, before it completes.
+    pub(super) fn note_elapsed(&self, elapsed: Duration) {
+        if let Some(relay) = self.as_relay() {
+            let nanos = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
+            relay.elapsed.store(nanos, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn attempts_before(&self) -> u32 {
+        self.as_relay().map_or(0, |relay| relay.attempts_before)
     }
 
     // ---- the job's side ----------------------------------------------------------------------------------------
@@ -418,7 +460,8 @@ impl Ref {
         };
         let waker = self.publish(before, content, kind);
         Some(match sink {
-            Some((sink, output)) => Notice::Sink(sink, output),
+            Some(Delivery::Function(sink, output)) => Notice::Sink(sink, output),
+            Some(Delivery::Flush(sink)) => Notice::Flush(sink),
             None => waker.map_or(Notice::Nobody, Notice::Waker),
         })
     }
@@ -600,13 +643,19 @@ impl Drop for Ref {
 }
 
 impl Header {
-    fn new(content: Content, references: u32, vtable: &'static VTable, extra: Option<Box<Extra>>) -> Self {
+    fn new(
+        id: TaskId,
+        content: Content,
+        references: u32,
+        vtable: &'static VTable,
+        extra: Option<Box<Extra>>,
+    ) -> Self {
         Header {
             state: State::new(content, references),
             owner: AtomicU32::new(0),
             vtable,
             waker: UnsafeCell::new(None),
-            id: TaskId::next(),
+            id,
             extra: AtomicPtr::new(extra.map_or(std::ptr::null_mut(), Box::into_raw)),
             word: AtomicU64::new(0),
         }
@@ -842,12 +891,28 @@ const fn relay_vtable(is_async: bool) -> VTable {
         write: |header, output| {
             // SAFETY: as for `relay`; the caller holds the right to write the output.
             let sink = unsafe { (*relay(header).sink.get()).take() };
-            let output = match output {
-                ErasedOutput::Error(error) => Err(error),
-                ErasedOutput::Encoded(bytes) => Ok(bytes.to_vec()),
-                ErasedOutput::EncodedOwned(bytes) => Ok(bytes),
-            };
-            (Content::Empty, sink.map(|sink| (sink, output)))
+            let delivery = sink.map(|sink| match sink {
+                Sink::Function(function) => {
+                    let output = match output {
+                        ErasedOutput::Error(error) => Err(error),
+                        ErasedOutput::Encoded(bytes) => Ok(bytes.to_vec()),
+                        ErasedOutput::EncodedOwned(bytes) => Ok(bytes),
+                    };
+                    Delivery::Function(function, output)
+                }
+                Sink::Shared(shared, token) => {
+                    let output = match &output {
+                        ErasedOutput::Error(error) => Err(error),
+                        ErasedOutput::Encoded(bytes) => Ok(*bytes),
+                        ErasedOutput::EncodedOwned(bytes) => Ok(&bytes[..]),
+                    };
+                    // SAFETY: as for `relay`.
+                    let elapsed = unsafe { relay(header) }.elapsed.load(Ordering::Relaxed);
+                    panic::quietly(|| shared.complete(token, output, Duration::from_nanos(elapsed)));
+                    Delivery::Flush(shared)
+                }
+            });
+            (Content::Empty, delivery)
         },
         free: |header| {
             // SAFETY: leaked from a box of this type, and nobody else has it any more.

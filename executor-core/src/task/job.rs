@@ -6,12 +6,14 @@ use std::pin::Pin;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use super::body::Body;
-use super::cell::{ErasedOutput, Extra, Ref, Relay, StartedTask};
+use super::cell::{ErasedOutput, Extra, Ref, Relay, Sink, StartedTask};
 use super::future::TaskFuture;
 use super::options::{Printed, TaskOptions};
 use super::owner::OwnerId;
+use super::payload::Payload;
 use super::state::Content;
 use super::{CallOnce, CancelOutcome, TaskId, cell};
 use crate::context::{Host, Scope};
@@ -69,8 +71,32 @@ impl Job {
         shares: Vec<Arc<ShareBlob>>,
         sink: impl FnOnce(Result<Vec<u8>, TaskError>) + Send + 'static,
     ) -> (Job, RelayHandle) {
-        let extra = (options != TaskOptions::default()).then(|| Extra::new(options));
-        let relay = Relay { target, is_async, sink: Box::new(sink) };
+        let sink = Sink::Function(Box::new(sink));
+        let relay = Relay { id: TaskId::next(), target, is_async, attempts_before: 0, sink };
+        Self::new_relay(relay, Payload::from(payload), options, shares)
+    }
+
+    /// As [`from_encoded`](Self::from_encoded), for a submitter of very many tasks: they share a sink, which names this
+    /// one by `token`.
+    pub fn relay(
+        relayed: Relayed<'_>,
+        options: TaskOptions,
+        shares: Vec<Arc<ShareBlob>>,
+        sink: Arc<dyn RelaySink>,
+        token: u64,
+    ) -> (Job, RelayHandle) {
+        let Relayed { task, target, arg, is_async, attempts_before } = relayed;
+        let relay = Relay { id: task, target, is_async, attempts_before, sink: Sink::Shared(sink, token) };
+        Self::new_relay(relay, Payload::from(arg), options, shares)
+    }
+
+    fn new_relay(
+        relay: Relay,
+        payload: Payload,
+        options: TaskOptions,
+        shares: Vec<Arc<ShareBlob>>,
+    ) -> (Job, RelayHandle) {
+        let extra = (options != super::options::DEFAULT).then(|| Extra::new(options));
         let task = Ref::new_relay(relay, payload, extra);
         if !shares.is_empty() {
             task.set_shares(shares);
@@ -233,6 +259,17 @@ impl Job {
         self.task.shares()
     }
 
+    /// How many times the body was begun before this executor got the job: a relayed task may have had attempts on
+    /// other machines. The worker is told this and the executor's own attempt together.
+    pub fn attempts_before(&self) -> u32 {
+        self.task.attempts_before()
+    }
+
+    /// Keeps how long the body ran, as its worker measured it, for the sink of a relayed task. Before it is completed.
+    pub fn note_elapsed(&self, elapsed: Duration) {
+        self.task.note_elapsed(elapsed);
+    }
+
     /// Says that the body has begun elsewhere, which [`TaskFuture::status`] shows.
     pub fn mark_begun(&self) {
         self.task.mark_begun();
@@ -381,7 +418,34 @@ impl fmt::Debug for JobHandle {
     }
 }
 
-/// The submitter's side of a job from [`Job::from_encoded`]: it may stop the task, once an executor has taken it.
+/// What another process has sent of a task; for [`Job::relay`].
+#[derive(Debug)]
+pub struct Relayed<'a> {
+    /// The id that the submitter knows.
+    pub task: TaskId,
+    /// How the function is found.
+    pub target: Target,
+    /// The serialised argument.
+    pub arg: &'a [u8],
+    /// Whether the body is a future.
+    pub is_async: bool,
+    /// How many times it was begun before, on other machines.
+    pub attempts_before: u32,
+}
+
+/// Who gets the outcomes of relayed tasks; see [`Job::relay`].
+pub trait RelaySink: Send + Sync {
+    /// The task with this token has ended, after this time, if its executor knows it (else zero).
+    ///
+    /// Called once for each task, by whichever thread completes it and possibly under locks of its executor: it must
+    /// be short, and call neither the executor nor a [`RelayHandle`].
+    fn complete(&self, token: u64, outcome: Result<&[u8], &TaskError>, elapsed: Duration);
+
+    /// Called after one or more calls of [`complete`](Self::complete), outside of all locks. It must not block.
+    fn flush(&self);
+}
+
+/// The submitter's side of a job from [`Job::from_encoded`] or [`Job::relay`]: it may stop the task, once an executor has taken it.
 pub struct RelayHandle {
     task: Ref,
 }

@@ -43,7 +43,7 @@ mod tests;
 pub(crate) use body::{AsyncCall, Body, Call, CallOnce, NamedCall, Started, Value, run_encoded};
 pub(crate) use cell::Ref;
 pub use future::{TaskFuture, TaskStatus};
-pub use job::{Job, JobHandle, Notice, RelayHandle, RunOutcome};
+pub use job::{Job, JobHandle, Notice, RelayHandle, RelaySink, Relayed, RunOutcome};
 pub use options::{Printed, TaskOptions};
 pub use owner::{CancelOutcome, Owner, OwnerId, register_owner};
 
