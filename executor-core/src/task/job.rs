@@ -296,6 +296,11 @@ impl Job {
         Notice(self.task.complete_deferred(ErasedOutput::Error(error)))
     }
 
+    /// Stores what the task has told about its progress, elsewhere.
+    pub fn set_progress(&self, fraction: f64) {
+        self.task.set_progress(fraction);
+    }
+
     /// Keeps what the task printed, for [`TaskFuture::printed`]. Before it is completed.
     pub fn set_printed(&self, printed: Printed) {
         self.task.set_printed(printed);
