@@ -631,6 +631,7 @@ impl Core {
         if let Some(printed) = printed {
             job.set_printed(printed);
         }
+        job.note_elapsed(elapsed);
         let notice = match outcome {
             Ok(bytes) => job.complete_deferred(bytes),
             Err(error) => job.fail_deferred(error),
@@ -828,7 +829,7 @@ impl Core {
             Ok(target) => TaskFrame {
                 slot: ticket.to_bits(),
                 task: job.id(),
-                attempt,
+                attempt: attempt + job.attempts_before(),
                 is_async: job.is_async(),
                 target,
                 extra: None,

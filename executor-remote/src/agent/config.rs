@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use executor_core::{Executor, OpenError};
+use executor_process::limits::WorkerCount;
+use executor_process::{ProcessConfig, ProcessExecutor};
 
 use crate::address::Address;
 use crate::cache::{CacheError, DEFAULT_LIMIT_BYTES, Executable};
@@ -22,8 +24,8 @@ pub struct AgentConfig {
     pub listen: Address,
     /// The cluster key. Default none. Who holds it may run programs here.
     pub key: Option<ClusterKey>,
-    /// How many tasks of each client run at a time. Default: as many as this process may use processors (affinity and
-    /// cgroup quota count). Too low: processors idle. Too high: tasks fight for processors and memory. Slots of
+    /// How many tasks of each client run at a time. Default: as many as this process may use processors
+    /// (affinity, cgroup quota and `SLURM_CPUS_PER_TASK` count). Too low: processors idle. Too high: tasks fight for processors and memory. Slots of
     /// different clients are shared out by the operating system.
     pub slots: usize,
     /// Where the executables of clients are kept. Default: [`Cache::default_folder`](crate::cache::Cache::default_folder).
@@ -70,13 +72,18 @@ pub struct PoolRequest {
 /// Opens the pool of a session.
 pub type OpenPool = Arc<dyn Fn(PoolRequest) -> Result<Arc<dyn Executor>, OpenError> + Send + Sync>;
 
+fn open_process_pool(request: PoolRequest) -> Result<Arc<dyn Executor>, OpenError> {
+    let config = ProcessConfig::default().with_workers(request.slots).with_program(request.executable.path());
+    Ok(Arc::new(ProcessExecutor::open(config)?))
+}
+
 impl AgentConfig {
     /// Listens at `listen`; all else has its default.
-    pub fn new(listen: Address, open_pool: OpenPool) -> Self {
+    pub fn new(listen: Address) -> Self {
         Self {
             listen,
             key: None,
-            slots: std::thread::available_parallelism().map_or(1, usize::from),
+            slots: WorkerCount::detect().count,
             cache_folder: None,
             cache_limit_bytes: DEFAULT_LIMIT_BYTES,
             handshake_timeout: Duration::from_secs(10),
@@ -86,8 +93,15 @@ impl AgentConfig {
             silence: Duration::from_secs(10),
             frame_limit_bytes: 256 << 20,
             in_flight_limit_bytes: 512 << 20,
-            open_pool,
+            open_pool: Arc::new(open_process_pool),
         }
+    }
+
+    /// Sets [`open_pool`](Self::open_pool).
+    #[must_use]
+    pub fn with_open_pool(mut self, open_pool: OpenPool) -> Self {
+        self.open_pool = open_pool;
+        self
     }
 
     /// Sets [`key`](Self::key).

@@ -36,6 +36,8 @@ pub(super) struct Link {
 struct Sent {
     task: TaskKey,
     bytes: usize,
+    /// The agent has been asked to give it back.
+    asked: bool,
 }
 
 impl Link {
@@ -69,7 +71,7 @@ impl Link {
 
     /// A number for a task that is about to be sent.
     pub(super) fn enter(&mut self, task: TaskKey) -> u32 {
-        let entry = Some(Sent { task, bytes: 0 });
+        let entry = Some(Sent { task, bytes: 0, asked: false });
         match self.free.pop() {
             Some(number) => {
                 self.sent[number as usize] = entry;
@@ -96,12 +98,21 @@ impl Link {
         Some(self.sent.get(at)?.as_ref()?.task)
     }
 
-    /// The task with that number has been answered: the number is free.
-    pub(super) fn leave(&mut self, number: u64) -> Option<TaskKey> {
+    /// The agent is asked for the task with that number, or has answered that.
+    pub(super) fn note_asked(&mut self, number: u64, asked: bool) {
+        let sent = usize::try_from(number).ok().and_then(|at| self.sent.get_mut(at)?.as_mut());
+        if let Some(sent) = sent {
+            sent.asked = asked;
+        }
+    }
+
+    /// The task with that number has been answered: the number is free. Also whether it had been asked for; there is no
+    /// other answer to that.
+    pub(super) fn leave(&mut self, number: u64) -> Option<(TaskKey, bool)> {
         let at = usize::try_from(number).ok()?;
         let sent = self.sent.get_mut(at)?.take()?;
         self.bytes -= sent.bytes;
         self.free.push(at as u32);
-        Some(sent.task)
+        Some((sent.task, sent.asked))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use executor_core::scheduler::{Began, TaskKey};
+use executor_core::scheduler::{Began, TaskKey, WorkerKey};
 use executor_core::wire::{FromWorker, WireError};
 use executor_core::{Printed, TaskError, WorkerLoss};
 
@@ -140,7 +140,7 @@ impl Core {
     ) -> Result<(), Nonsense> {
         match FromWorker::decode(body)? {
             FromWorker::Done(number, elapsed, outcome) => {
-                let Some((worker, task)) = self.leave(agent, number, now) else {
+                let Some((worker, task)) = self.leave(agent, number, false, now) else {
                     return Ok(());
                 };
                 match outcome {
@@ -166,7 +166,9 @@ impl Core {
                     return Ok(());
                 };
                 if taken {
-                    self.leave(agent, number, now);
+                    self.leave(agent, number, true, now);
+                } else if let Some(link) = &mut self.agents[agent].link {
+                    link.note_asked(number, false);
                 }
                 self.scheduler.handle_revoked(now, worker, task, taken);
             }
@@ -196,21 +198,26 @@ impl Core {
         Ok(())
     }
 
-    /// The task with that number has its answer.
+    /// The task with that number has its answer; whether that is that the agent has given it back.
     fn leave(
         &mut self,
         agent: usize,
         number: u64,
+        taken: bool,
         now: Instant,
-    ) -> Option<(executor_core::scheduler::WorkerKey, TaskKey)> {
+    ) -> Option<(WorkerKey, TaskKey)> {
         let link = self.agents[agent].link.as_mut()?;
-        let task = link.leave(number)?;
+        let (task, asked) = link.leave(number)?;
         let (worker, bytes) = (link.worker, link.bytes());
         if link.paused && !self.is_full(bytes) {
             if let Some(link) = self.agents[agent].link.as_mut() {
                 link.paused = false;
             }
             self.scheduler.handle_resumed(now, worker);
+        }
+        if asked && !taken {
+            // The scheduler wants an answer to each request, and the agent gives one answer for each task.
+            self.scheduler.handle_revoked(now, worker, task, false);
         }
         Some((worker, task))
     }

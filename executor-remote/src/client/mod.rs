@@ -100,8 +100,12 @@ impl RemoteExecutor {
     ///
     /// # Errors
     ///
-    /// [`OpenError`] for what can be told to be wrong without the network, and if no thread can be started.
+    /// [`OpenError`] for what can be told to be wrong without the network, if no thread can be started, and in a worker
+    /// process that has not passed `init()`.
     pub fn open(config: RemoteConfig) -> Result<Self, OpenError> {
+        if executor_process::sys::worker::is_unentered() {
+            return Err(OpenError::InitMissing);
+        }
         config.check()?;
         let shared = Arc::new_cyclic(|weak: &Weak<Shared>| {
             let owner: Weak<dyn Owner> = Weak::<Shared>::clone(weak);

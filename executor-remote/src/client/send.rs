@@ -63,6 +63,14 @@ impl Core {
     /// Asks an agent for a task that it may not have begun.
     pub(super) fn ask_back(&mut self, worker: WorkerKey, task: TaskKey) {
         self.say(worker, task, ToWorker::Revoke);
+        let number = self.number_of(task);
+        if let Some(link) = self.link_of(worker) {
+            link.note_asked(number, true);
+        }
+    }
+
+    fn number_of(&self, task: TaskKey) -> u64 {
+        self.numbers.get(task.slot()).map_or(u64::MAX, |&number| number.into())
     }
 
     /// Makes an agent stop a task.
@@ -72,7 +80,7 @@ impl Core {
     }
 
     fn say(&mut self, worker: WorkerKey, task: TaskKey, what: impl FnOnce(u64) -> ToWorker<'static>) {
-        let number = self.numbers.get(task.slot()).map_or(u64::MAX, |&number| number.into());
+        let number = self.number_of(task);
         if let Some(link) = self.link_of(worker)
             && link.task(number) == Some(task)
         {
