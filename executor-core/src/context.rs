@@ -310,6 +310,11 @@ impl OwnedScope {
     }
 }
 
+/// Whether this thread runs a task at the moment.
+pub(crate) fn is_inside_task() -> bool {
+    with_current(|scope| scope.is_some())
+}
+
 /// A blocking wait on this thread, which may be inside of a task.
 pub(crate) struct Wait<'a> {
     host: Option<(Arc<dyn Host>, u64)>,
