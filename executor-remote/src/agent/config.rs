@@ -53,6 +53,9 @@ pub struct AgentConfig {
     /// 512 MiB. When it is reached, nothing is read from that client until it is less, so that memory for each
     /// client is bounded by this and one message. Too low: large arguments wait for one another.
     pub in_flight_limit_bytes: usize,
+    /// How long a cancelled or timed-out task may go on before its worker is killed. Default 1 s. Too low: no time to clean
+    /// up. Too high: its slot is taken for as long.
+    pub grace: Duration,
     /// What runs the tasks of a client. Default: a process pool of the client's executable.
     pub open_pool: OpenPool,
 }
@@ -65,6 +68,10 @@ pub struct PoolRequest {
     pub executable: Arc<Executable>,
     /// How many tasks are to run at a time.
     pub slots: usize,
+    /// [`AgentConfig::grace`].
+    pub grace: Duration,
+    /// The longest argument or result, in bytes.
+    pub frame_limit: usize,
     /// The client, for logs.
     pub client: String,
 }
@@ -73,7 +80,11 @@ pub struct PoolRequest {
 pub type OpenPool = Arc<dyn Fn(PoolRequest) -> Result<Arc<dyn Executor>, OpenError> + Send + Sync>;
 
 fn open_process_pool(request: PoolRequest) -> Result<Arc<dyn Executor>, OpenError> {
-    let config = ProcessConfig::default().with_workers(request.slots).with_program(request.executable.path());
+    let mut config = ProcessConfig::default()
+        .with_workers(request.slots)
+        .with_program(request.executable.path())
+        .with_grace(request.grace);
+    config.frame_limit = request.frame_limit;
     Ok(Arc::new(ProcessExecutor::open(config)?))
 }
 
@@ -93,6 +104,7 @@ impl AgentConfig {
             silence: Duration::from_secs(10),
             frame_limit_bytes: 256 << 20,
             in_flight_limit_bytes: 512 << 20,
+            grace: Duration::from_secs(1),
             open_pool: Arc::new(open_process_pool),
         }
     }
@@ -164,6 +176,13 @@ impl AgentConfig {
     #[must_use]
     pub fn with_frame_limit_bytes(mut self, bytes: usize) -> Self {
         self.frame_limit_bytes = bytes;
+        self
+    }
+
+    /// Sets [`grace`](Self::grace).
+    #[must_use]
+    pub fn with_grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
         self
     }
 

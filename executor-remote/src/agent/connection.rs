@@ -121,8 +121,14 @@ fn open_pool(
     executable: Arc<Executable>,
     peer: SocketAddr,
 ) -> Result<Arc<dyn executor_core::Executor>, Failure> {
-    let slots = shared.config.slots.max(1);
-    let request = PoolRequest { executable, slots, client: peer.to_string() };
+    let config = &shared.config;
+    let request = PoolRequest {
+        executable,
+        slots: config.slots.max(1),
+        grace: config.grace,
+        frame_limit: config.frame_limit_bytes,
+        client: peer.to_string(),
+    };
     Ok((shared.config.open_pool)(request)?)
 }
 
