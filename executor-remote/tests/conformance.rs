@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use executor_core::conformance;
+use executor_core::{Config, conformance};
 use executor_remote::address::Address;
 use executor_remote::key::ClusterKey;
 use executor_remote::{Agent, AgentConfig, RemoteConfig, RemoteExecutor};
@@ -22,8 +22,9 @@ fn main() -> ExitCode {
         let option = |name| options.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
         let workers = option("workers").map(|value| value.parse().expect("a number of workers"));
         let grace = option("grace").map(|value| {
-            let number = value.strip_suffix("ms").expect("a grace period in milliseconds");
-            Duration::from_millis(number.parse().expect("a number of milliseconds"))
+            let config = Config::from_url(&format!("process://?grace={value}")).expect("it is a URL");
+            let options = config.options(&executor_process::SCHEME).expect("it is an option of pools");
+            options.duration("grace").expect("it is a duration").expect("it is set")
         });
         let mut config = RemoteConfig::new([agents.find(workers, grace)]).with_key(agents.key.clone());
         if let Some(queue) = option("queue") {

@@ -177,7 +177,8 @@ impl Worker {
     /// logarithm of what each slot has ahead.
     #[inline]
     pub(super) fn sync_level_now(&self, config: &SchedulerConfig) -> u8 {
-        if self.held >= self.credit(config) {
+        if self.held >= self.credit(config) || self.revoking > 0 {
+            // Sent among tasks that are on their way back, a task would overtake them.
             NOWHERE
         } else if self.held == 0 {
             0

@@ -760,7 +760,8 @@ impl Core {
             Action::Revoke { worker, task } => {
                 let Some((id, ticket)) = self.ticket_of(worker, task) else { return };
                 let Some(at) = self.workers.get_mut(&id) else { return };
-                let taken = at.board.revoke(ticket);
+                // Who revokes a relayed task has closed its slot already.
+                let taken = at.board.revoke(ticket) || at.board.state(ticket) == SlotState::Revoked;
                 if taken {
                     at.close(ticket);
                     if let Some(task) = self.scheduler.payload_mut(task) {

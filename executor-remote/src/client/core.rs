@@ -30,8 +30,8 @@ pub(super) struct Core {
     pub(super) loss: Option<(WorkerKey, WorkerLoss)>,
     /// Tasks that have just lost the process that ran them, and how.
     pub(super) losses: HashMap<TaskKey, WorkerLoss>,
-    /// Of agents that were lost with nothing to do.
-    pub(super) idle_losses: u64,
+    /// Agents that were lost with nothing to do, and worker processes that agents have lost.
+    pub(super) other_losses: u64,
     /// Why no task can run at present (rule 3).
     out: Option<TaskError>,
     /// As [`ShareBlob::dropped`] was when agents were last told to forget values.
@@ -83,7 +83,7 @@ impl Core {
             pins: HashMap::new(),
             loss: None,
             losses: HashMap::new(),
-            idle_losses: 0,
+            other_losses: 0,
             out: None,
             shares_dropped: ShareBlob::dropped(),
             wait_ready: Vec::new(),
@@ -219,7 +219,8 @@ impl Core {
                 let loss = self.losses.remove(&task).or_else(|| self.loss_of(worker)).unwrap_or_default();
                 TaskError::worker_lost(loss, attempts)
             }
-            Failure::Cancelled => TaskError::Cancelled,
+            // As if each had been cancelled.
+            Failure::Cancelled | Failure::Closed => TaskError::Cancelled,
             Failure::Broken => self.broken(),
             // Time limits are kept by agents.
             Failure::TimedOut { limit, .. } => TaskError::timed_out(limit, ""),
@@ -357,7 +358,7 @@ impl Core {
         stats.queued = counts.waiting;
         stats.running = counts.running + counts.ahead;
         stats.finished = counts.finished;
-        stats.lost_workers = counts.lost_workers + self.idle_losses;
+        stats.lost_workers = counts.lost_workers + self.other_losses;
         stats.retried = counts.retried;
         stats
     }

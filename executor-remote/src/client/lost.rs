@@ -52,7 +52,7 @@ impl Core {
         if self.scheduler.tasks_of(worker).next().is_none() && !self.scheduler.is_closing() {
             // Nothing was lost with it, so it is no sign that tasks kill their workers.
             self.scheduler.handle_retire(now, worker);
-            self.idle_losses += 1;
+            self.other_losses += 1;
         } else {
             let address = self.agents[agent].address.clone();
             let loss = WorkerLoss { worker: address, reason: reason.to_owned(), ..WorkerLoss::default() };
@@ -145,6 +145,7 @@ impl Core {
                 };
                 match outcome {
                     Err(error @ TaskError::WorkerLost { .. }) => {
+                        self.other_losses += 1;
                         self.losses.insert(task, self.loss_at(agent, error));
                         self.scheduler.handle_task_lost(now, worker, task, Began::Yes);
                     }

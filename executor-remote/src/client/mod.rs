@@ -28,7 +28,7 @@ mod timer;
 
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
@@ -67,8 +67,12 @@ pub(crate) struct Shared {
     config: RemoteConfig,
     owner: OwnerId,
     inbox: Mutex<Inbox>,
-    /// Length of the inbox, for who has let go of the core.
+    /// Length of the inbox.
     inbox_len: AtomicUsize,
+    /// How many tasks waited in the scheduler when a driver last told.
+    waiting: AtomicUsize,
+    /// The inbox has a refusal.
+    is_refusing: AtomicBool,
     core: Mutex<Core>,
     /// Drivers that have something left to do after they let go of the core (rule 1).
     settling: AtomicUsize,
@@ -82,8 +86,6 @@ pub(crate) struct Shared {
 #[derive(Default)]
 struct Inbox {
     jobs: Vec<Job>,
-    /// How many tasks waited in the scheduler when a driver was last here.
-    waiting: usize,
     /// Why nothing more is taken.
     refusal: Option<TaskError>,
 }
@@ -113,6 +115,8 @@ impl RemoteExecutor {
                 owner: register_owner(owner),
                 inbox: Mutex::default(),
                 inbox_len: AtomicUsize::new(0),
+                waiting: AtomicUsize::new(0),
+                is_refusing: AtomicBool::new(false),
                 core: Mutex::new(Core::new(&config, Instant::now())),
                 settling: AtomicUsize::new(0),
                 timer: Timer::default(),
@@ -196,33 +200,44 @@ impl Shared {
     }
 
     fn submit(&self, mut job: Job) -> Result<(), Rejected> {
-        if let Err(error) = job.encode().and_then(|()| job.target().map(drop)) {
+        if let Err(error) = self.check_room() {
             return Err(Rejected { job, error });
         }
-        if let Err(rejected) = self.put(job) {
-            if !matches!(rejected.error, TaskError::Full) {
-                return Err(rejected);
-            }
-            // A driver may have made room that he has not told of.
-            self.drive_now(|_, _, _| {});
-            self.put(rejected.job)?;
+        if let Err(error) = job.target().and_then(|_| job.encode()) {
+            return Err(Rejected { job, error });
         }
-        fence(Ordering::SeqCst); // with the one in `drive`
+        let mut inbox = self.inbox();
+        if let Some(error) = inbox.refusal.clone() {
+            drop(inbox);
+            // Closed since: it has been encoded and cannot be given back whole.
+            job.fail(error);
+            return Ok(());
+        }
+        inbox.jobs.push(job);
+        self.inbox_len.store(inbox.jobs.len(), Ordering::Relaxed);
+        drop(inbox);
+        fence(Ordering::SeqCst); // with the one in `let_go`
         self.drive();
         Ok(())
     }
 
-    fn put(&self, job: Job) -> Result<(), Rejected> {
-        let mut inbox = self.inbox();
-        if let Some(error) = inbox.refusal.clone() {
-            return Err(Rejected { job, error });
+    /// Whether a job may come in. Several threads that ask at the same time may exceed the limit by their number.
+    fn check_room(&self) -> Result<(), TaskError> {
+        if self.is_refusing.load(Ordering::Acquire)
+            && let Some(error) = self.inbox().refusal.clone()
+        {
+            return Err(error);
         }
-        if inbox.jobs.len() + inbox.waiting >= self.config.queue {
-            return Err(Rejected { job, error: TaskError::Full });
+        if self.has_room() {
+            return Ok(());
         }
-        inbox.jobs.push(job);
-        self.inbox_len.store(inbox.jobs.len(), Ordering::Relaxed);
-        Ok(())
+        // A driver may have made room that he has not told of.
+        self.drive_now(|_, _, _| {});
+        if self.has_room() { Ok(()) } else { Err(TaskError::Full) }
+    }
+
+    fn has_room(&self) -> bool {
+        self.inbox_len.load(Ordering::Relaxed) + self.waiting.load(Ordering::Relaxed) < self.config.queue
     }
 
     /// Drives the core, unless somebody else does.
@@ -270,12 +285,10 @@ impl Shared {
         // Events without jobs have actions too.
         core.perform(after, now);
         core.settle(after);
-        let mut inbox = self.inbox();
-        inbox.waiting = core.waiting();
-        if inbox.refusal.is_none() {
-            inbox.refusal = core.refusal();
+        self.waiting.store(core.waiting(), Ordering::Relaxed);
+        if let Some(error) = core.refusal() {
+            self.refuse(error);
         }
-        drop(inbox);
         if let Some(at) = core.next_deadline() {
             self.timer.arm(at);
         }
@@ -290,7 +303,7 @@ impl Shared {
         }
         let mut inbox = self.inbox();
         // They still count until they are in the scheduler's own count.
-        inbox.waiting = core.waiting() + inbox.jobs.len();
+        self.waiting.store(core.waiting() + inbox.jobs.len(), Ordering::Relaxed);
         self.inbox_len.store(0, Ordering::Relaxed);
         std::mem::take(&mut inbox.jobs)
     }
@@ -322,8 +335,14 @@ impl Shared {
         Poll::Pending
     }
 
+    /// Takes no more jobs, for the first reason given.
+    fn refuse(&self, error: TaskError) {
+        self.inbox().refusal.get_or_insert(error);
+        self.is_refusing.store(true, Ordering::Release);
+    }
+
     fn begin_shutdown(&self, mode: ShutdownMode) {
-        self.inbox().refusal = Some(TaskError::Closed);
+        self.refuse(TaskError::Closed);
         // What was submitted before is in the inbox, and counts.
         self.drive_now(|_, _, _| {});
         self.drive_now(|core, _, now| core.shutdown(mode, now));
