@@ -218,6 +218,10 @@ impl Outbox {
             if wire.sealed_to == wire.frames.len() && !self.take(wire)? {
                 return Ok(Progress::Done);
             }
+            if wire.closed {
+                // Nothing may be sealed behind the record that closes the stream.
+                continue;
+            }
             let end = wire.frames.len().min(wire.sealed_to + PIECE);
             wire.sealer.seal(&wire.frames[wire.sealed_to..end], &mut wire.records).map_err(broken)?;
             wire.sealed_to = end;
