@@ -112,7 +112,13 @@ impl Config {
         crate::init::check()?;
         match config.scheme() {
             "serial" => open_serial(config),
+            #[cfg(feature = "thread")]
+            "thread" => open_thread(config),
+            #[cfg(not(feature = "thread"))]
             "thread" => Err(OpenError::compiled_out("thread", "thread")),
+            #[cfg(feature = "process")]
+            "process" => open_process(config),
+            #[cfg(not(feature = "process"))]
             "process" => Err(OpenError::compiled_out("process", "process")),
             "tcp" => Err(OpenError::compiled_out("tcp", "remote")),
             scheme if LATER.contains(&scheme) => Err(config.scheme_of_later(SCHEMES)),
@@ -171,5 +177,22 @@ pub fn from_env() -> Result<Arc<dyn Executor>, OpenError> {
 fn open_serial(config: &executor_core::Config) -> Result<Arc<dyn Executor>, OpenError> {
     const SCHEME: Scheme = Scheme { name: "serial", keys: &[], has_hosts: false };
     config.options(&SCHEME)?;
-    Ok(Arc::new(Serial::new()))
+    #[cfg(feature = "thread")]
+    return Ok(Arc::new(Serial::with_block_on(executor_thread::block_on)));
+    #[cfg(not(feature = "thread"))]
+    return Ok(Arc::new(Serial::new()));
+}
+
+#[cfg(feature = "thread")]
+fn open_thread(config: &executor_core::Config) -> Result<Arc<dyn Executor>, OpenError> {
+    use executor_thread::{SCHEME, ThreadConfig, ThreadExecutor};
+    let config = ThreadConfig::from_options(&config.options(&SCHEME)?)?;
+    Ok(Arc::new(ThreadExecutor::open(config)?))
+}
+
+#[cfg(feature = "process")]
+fn open_process(config: &executor_core::Config) -> Result<Arc<dyn Executor>, OpenError> {
+    use executor_process::{ProcessConfig, ProcessExecutor, SCHEME};
+    let config = ProcessConfig::from_options(&config.options(&SCHEME)?)?;
+    Ok(Arc::new(ProcessExecutor::open(config)?))
 }

@@ -19,10 +19,17 @@ use executor_core::OpenError;
 /// }
 /// ```
 #[expect(clippy::needless_doctest_main, reason = "where the call stands is the point")]
-pub fn init() {}
+pub fn init() {
+    #[cfg(feature = "process")]
+    executor_process::init();
+}
 
 /// An error in a worker that has not passed [`init`].
 pub(crate) fn check() -> Result<(), OpenError> {
+    #[cfg(feature = "process")]
+    if executor_process::sys::worker::is_unentered() {
+        return Err(OpenError::InitMissing);
+    }
     Ok(())
 }
 
@@ -34,19 +41,22 @@ pub(crate) fn check() -> Result<(), OpenError> {
 /// task that overflows its stack dies without saying so.
 ///
 /// ```
+/// use executor::prelude::*;
+///
 /// executor::init_before_main!();
 ///
-/// # #[allow(unused)]
-/// #[test]
 /// fn tasks_run_in_processes() {
-///     // ...
+///     let ex = executor::open("process://?workers=1").unwrap();
+///     let there = ex.submit(|()| std::process::id(), ()).wait().unwrap();
+///     assert_ne!(there, std::process::id());
 /// }
-/// # fn main() {}
+/// # #[cfg(feature = "process")]
+/// # tasks_run_in_processes();
 /// ```
 ///
 /// Where there are no executors of processes (another system than Linux, or both `process` and `remote` turned off), it
 /// expands to nothing.
-#[cfg(all(target_os = "linux", feature = "worker"))]
+#[cfg(all(target_os = "linux", feature = "process"))]
 #[macro_export]
 macro_rules! init_before_main {
     () => {
@@ -69,7 +79,7 @@ macro_rules! init_before_main {
 }
 
 /// Does what [`init`] does, before `main`. Without executors of processes that is nothing.
-#[cfg(not(all(target_os = "linux", feature = "worker")))]
+#[cfg(not(all(target_os = "linux", feature = "process")))]
 #[macro_export]
 macro_rules! init_before_main {
     () => {};

@@ -31,6 +31,10 @@
 //!
 //! | feature | what it adds |
 //! | --- | --- |
+//! | `thread` | `thread://`, [`ThreadExecutor`] and the module [`thread`] |
+//! | `process` | `process://`, [`ProcessExecutor`] and the module [`process`] |
+//! | `remote` | `tcp://`, the module [`remote`], with the agent |
+//! | `tokio` | async tasks run on a tokio runtime, so that its timers and sockets work in them |
 //!
 //! # What this crate does not do
 //!
@@ -41,7 +45,7 @@
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
-#[cfg(all(target_os = "linux", feature = "worker"))]
+#[cfg(all(target_os = "linux", feature = "process"))]
 mod before_main;
 mod config;
 mod init;
@@ -49,8 +53,22 @@ pub mod prelude;
 
 pub use executor_core::*;
 
+#[cfg(feature = "process")]
+pub use executor_process as process;
 #[cfg(feature = "remote")]
 pub use executor_remote as remote;
+#[cfg(feature = "thread")]
+pub use executor_thread as thread;
+
+#[cfg(feature = "process")]
+pub use executor_process::{ProcessConfig, ProcessExecutor};
+#[cfg(feature = "thread")]
+pub use executor_thread::{ThreadConfig, ThreadExecutor};
 
 pub use config::{Config, from_env, open};
 pub use init::init;
+
+/// The examples of the README run as tests.
+#[cfg(all(doctest, feature = "thread"))]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

@@ -1,4 +1,4 @@
 //! What the macros expand to. Not part of the interface.
 
-#[cfg(all(target_os = "linux", feature = "worker"))]
+#[cfg(all(target_os = "linux", feature = "process"))]
 pub use crate::before_main::{Constructor, Entry, before_main};
