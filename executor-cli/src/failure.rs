@@ -18,7 +18,7 @@ pub enum Failure {
         subject: String,
         workload: &'static str,
         #[source]
-        source: TaskError,
+        source: Box<TaskError>,
     },
     /// The bench cannot begin.
     #[error("{subject}: {reason}")]

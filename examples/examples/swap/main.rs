@@ -11,7 +11,7 @@ const END: u64 = 100_000;
 const STEP: u64 = 5_000;
 
 fn count_primes(numbers: Range<u64>) -> usize {
-    let is_prime = |n: &u64| *n >= 2 && (2..).take_while(|d| d * d <= *n).all(|d| n % d != 0);
+    let is_prime = |n: &u64| *n >= 2 && (2..).take_while(|d| d * d <= *n).all(|d| !n.is_multiple_of(d));
     numbers.filter(is_prime).count()
 }
 

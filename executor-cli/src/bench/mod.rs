@@ -114,7 +114,7 @@ impl Subject {
         outcome.map_err(|source| Failure::Task {
             subject: self.url.clone(),
             workload: workload.name(),
-            source,
+            source: Box::new(source),
         })
     }
 

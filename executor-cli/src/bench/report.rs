@@ -81,12 +81,12 @@ pub fn table(series: &[Series]) -> String {
                     false => best / row.median(),
                 };
                 out += &format!(
-                    "  {:width$} {:>11} {:>11} {:>11} {:>7.0}%\n",
+                    "  {:width$} {:>11} {:>11} {:>11} {:>7}%\n",
                     row.subject,
                     number(row.min()),
                     number(row.median()),
                     number(row.max()),
-                    100.0 * ratio,
+                    percent(100.0 * ratio),
                 );
             }
             out.push('\n');
@@ -94,6 +94,13 @@ pub fn table(series: &[Series]) -> String {
     }
     out.truncate(out.trim_end().len());
     out + "\n"
+}
+
+fn percent(value: f64) -> String {
+    match value {
+        it if it >= 10.0 => format!("{it:.0}"),
+        it => format!("{it:.2}"),
+    }
 }
 
 /// Three digits that count.
