@@ -195,9 +195,7 @@ fn tasks_run_beside_one_another_on_several_workers(lab: &Lab) {
     let futures: Vec<_> = (0..6).map(|n| ex.submit(gated, (gate.address(), n))).collect();
     if lab.can.concurrent {
         // Three must be there at the same time for this to end.
-        let mut there = gate.wait_for(3);
-        there.sort_unstable();
-        assert_eq!(there, [0, 1, 2], "the first three are begun first");
+        gate.wait_for(3);
     }
     gate.open();
     for (n, future) in (0..).zip(futures) {
