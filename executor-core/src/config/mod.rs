@@ -170,7 +170,7 @@ impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}", self.scheme, self.hosts.join(","))?;
         for (at, (key, value)) in self.options.iter().enumerate() {
-            write!(f, "{}{key}={value}", if at == 0 { '?' } else { '&' })?;
+            write!(f, "{}{key}={}", if at == 0 { '?' } else { '&' }, percent_encode(value))?;
         }
         Ok(())
     }
@@ -207,6 +207,11 @@ fn parse_url(url: &str, place: &str) -> Result<Config, String> {
         place: format!("`{place}`"),
         folder: PathBuf::new(),
     })
+}
+
+/// What would be taken for something else in a URL is written as `%` and two digits.
+fn percent_encode(value: &str) -> String {
+    value.replace('%', "%25").replace('&', "%26")
 }
 
 /// `%20` and the like, which a path may need.
