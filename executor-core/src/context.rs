@@ -117,6 +117,7 @@ fn waiting_host(scope: Option<&Scope<'_>>) -> Option<(Arc<dyn Host>, u64)> {
 }
 
 /// As [`waiting_host`], for a future that is polled: in an async body, that is no blocking wait.
+#[inline]
 fn polling_host() -> Option<(Arc<dyn Host>, u64)> {
     if IS_OWN_WAIT.get() {
         return None;
@@ -217,6 +218,7 @@ impl Drop for Restore {
     }
 }
 
+#[inline]
 fn with_current<T>(f: impl FnOnce(Option<&Scope<'_>>) -> T) -> T {
     let current = CURRENT.try_with(Cell::get).unwrap_or(ptr::null());
     // SAFETY: `Scope::enter` stores a pointer to a scope that outlives the call during which it is stored, and puts
@@ -225,6 +227,7 @@ fn with_current<T>(f: impl FnOnce(Option<&Scope<'_>>) -> T) -> T {
 }
 
 impl<'a> Scope<'a> {
+    #[inline]
     pub(crate) fn of_job(job: &'a Ref, task: TaskId, attempt: u32, host: &'a Arc<dyn Host>) -> Self {
         Self { task, attempt, host, flag: ScopeFlag::Job(job), is_async: job.is_async() }
     }
@@ -234,6 +237,7 @@ impl<'a> Scope<'a> {
     }
 
     /// Runs `f` with this as the current scope.
+    #[inline]
     pub(crate) fn enter<T>(&self, f: impl FnOnce() -> T) -> T {
         let this: *const Scope<'_> = self;
         let _restore = Restore(CURRENT.replace(this.cast()));
@@ -370,6 +374,7 @@ pub(crate) fn poll_for_own_wait<T>(poll: impl FnOnce() -> T) -> T {
 }
 
 /// The counterpart of [`pending_inside_task`]: the future is ready, the body goes on.
+#[inline]
 pub(crate) fn ready_inside_task() {
     if let Some((host, token)) = polling_host() {
         host.leave_wait(token);

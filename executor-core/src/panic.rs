@@ -44,6 +44,7 @@ fn install_hook() {
 }
 
 /// Calls user code; a panic becomes an error.
+#[inline]
 pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, TaskError> {
     install_hook();
     DEPTH.with(|depth| depth.set(depth.get() + 1));

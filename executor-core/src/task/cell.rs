@@ -185,11 +185,13 @@ impl Ref {
         Ref(NonNull::from(Box::leak(cell)).cast())
     }
 
+    #[inline]
     fn header(&self) -> &Header {
         // SAFETY: a `Ref` keeps the allocation alive, and shared references to the header are all there ever are.
         unsafe { self.0.as_ref() }
     }
 
+    #[inline]
     fn raw(&self) -> NonNull<Header> {
         self.0
     }
@@ -202,10 +204,12 @@ impl Ref {
         &self.header().word
     }
 
+    #[inline]
     pub(crate) fn is_async(&self) -> bool {
         self.header().vtable.is_async
     }
 
+    #[inline]
     pub(super) fn snapshot(&self) -> Snapshot {
         self.header().state.load()
     }
@@ -215,10 +219,12 @@ impl Ref {
         Ref(self.0)
     }
 
+    #[inline]
     pub(super) fn as_raw(&self) -> NonNull<()> {
         self.0.cast()
     }
 
+    #[inline]
     pub(super) fn into_raw(self) -> NonNull<()> {
         let raw = self.0.cast();
         std::mem::forget(self);
@@ -228,12 +234,14 @@ impl Ref {
     /// # Safety
     ///
     /// `raw` comes from [`into_raw`](Self::into_raw) and is not used again.
+    #[inline]
     pub(super) unsafe fn from_raw(raw: NonNull<()>) -> Self {
         Ref(raw.cast())
     }
 
     // ---- options -----------------------------------------------------------------------------------------------
 
+    #[inline]
     fn extra(&self) -> Option<&Extra> {
         // SAFETY: once set, the pointer is valid until the allocation is freed.
         unsafe { self.header().extra.load(Ordering::Acquire).as_ref() }
@@ -274,6 +282,7 @@ impl Ref {
         }
     }
 
+    #[inline]
     pub(super) fn options(&self) -> &TaskOptions {
         self.extra().map_or(&DEFAULT, |extra| &extra.options)
     }
@@ -415,6 +424,7 @@ impl Ref {
     }
 
     /// Begins the body here, in this process, unless the task is resolved. Only by the job.
+    #[inline]
     pub(super) fn start(&self) -> Option<StartedTask> {
         let header = self.header();
         let content = header.state.transition_to_begun()?;
@@ -468,6 +478,7 @@ impl Ref {
 
     /// The slot holds the output, as `content`: makes it visible. The waker of who waits is the caller's to wake.
     #[must_use]
+    #[inline]
     fn publish(&self, before: Content, content: Content, kind: Kind) -> Option<Waker> {
         let header = self.header();
         match header.state.transition_to_done(before, content, kind) {
@@ -508,6 +519,7 @@ impl Ref {
     }
 
     /// The job goes away. What is left of its argument is dropped; an unresolved task is closed.
+    #[inline]
     pub(super) fn abandon_job(&self) {
         let snapshot = self.snapshot();
         if !snapshot.is_done() {
@@ -583,6 +595,7 @@ impl Ref {
     }
 
     /// Registers the future's waker. False if the outcome is there. Only by the future.
+    #[inline]
     pub(super) fn register(&self, waker: &Waker) -> bool {
         let header = self.header();
         if header.state.has_waker() {
@@ -610,6 +623,7 @@ impl Ref {
     /// # Panics
     ///
     /// If the output has been taken already.
+    #[inline]
     pub(super) unsafe fn take<R>(&self) -> Result<R, TaskError> {
         let header = self.header();
         let snapshot = header.state.load();
@@ -634,6 +648,7 @@ impl Ref {
 }
 
 impl Drop for Ref {
+    #[inline]
     fn drop(&mut self) {
         if self.header().state.drop_reference() {
             // SAFETY: that was the last reference.
@@ -643,6 +658,7 @@ impl Drop for Ref {
 }
 
 impl Header {
+    #[inline]
     fn new(
         id: TaskId,
         content: Content,
@@ -669,6 +685,7 @@ impl Extra {
 }
 
 impl Drop for Header {
+    #[inline]
     fn drop(&mut self) {
         let extra = *self.extra.get_mut();
         if !extra.is_null() {
@@ -746,6 +763,7 @@ unsafe fn start<B: Body>(header: NonNull<Header>) -> StartedTask {
 /// # Safety
 ///
 /// As for [`cell`]; called by the job's side after the body, with an empty slot.
+#[inline]
 unsafe fn finish<B: Body>(header: NonNull<Header>, output: Result<B::Out, TaskError>) {
     // SAFETY: passed on.
     let cell = unsafe { cell::<B>(header) };
@@ -793,6 +811,7 @@ unsafe fn encoded<B: Body>(header: NonNull<Header>) -> NonNull<Payload> {
 /// # Safety
 ///
 /// As for [`cell`]; the slot holds `content` and is the caller's.
+#[inline]
 unsafe fn clear<B: Body>(header: NonNull<Header>, content: Content) {
     // SAFETY: passed on.
     let slot = unsafe { &mut *cell::<B>(header).slot.get() };

@@ -61,7 +61,8 @@ pub enum TaskStatus {
 ///
 /// A wake-up of a sleeping thread costs some microseconds, of an idle core tens of them; this spin lasts about three,
 /// which is what a task of no work takes there and back on another thread.
-const SPINS: u32 = 100;
+const SPINS: u32 = 24;
+const YIELDS: u32 = 4;
 
 /// A wait that ended so soon makes the thread's next wait look for as long before it goes to sleep.
 ///
@@ -105,6 +106,7 @@ impl<R> TaskFuture<R> {
     }
 
     /// Whether the outcome is there, so that waiting takes no time.
+    #[inline]
     pub fn is_done(&self) -> bool {
         self.task.snapshot().is_done()
     }
@@ -168,6 +170,7 @@ impl<R> TaskFuture<R> {
     /// # Blocking
     ///
     /// For as long as the task takes. In async code, `.await` the future instead.
+    #[inline]
     pub fn wait(self) -> Result<R, TaskError> {
         match self.block_until(None) {
             // SAFETY of the expect: there is no deadline to come first.
@@ -193,12 +196,16 @@ impl<R> TaskFuture<R> {
     }
 
     /// Blocks the thread until the outcome is there (true) or the deadline has come (false), without taking it.
+    #[inline]
     pub(crate) fn block_until(&self, deadline: Option<Instant>) -> Result<bool, TaskError> {
-        for _ in 0..SPINS {
-            if self.is_done() {
-                return Ok(true);
+        for _ in 0..YIELDS {
+            for _ in 0..SPINS {
+                if self.is_done() {
+                    return Ok(true);
+                }
+                hint::spin_loop();
             }
-            hint::spin_loop();
+            std::thread::yield_now();
         }
         self.block_slowly(deadline)
     }
@@ -241,6 +248,7 @@ impl<R> TaskFuture<R> {
         })
     }
 
+    #[inline]
     fn take(&self) -> Result<R, TaskError> {
         // SAFETY: `Job::new` made this future with the body's output type.
         unsafe { self.task.take() }
@@ -256,6 +264,7 @@ impl<R> Future for TaskFuture<R> {
     /// # Panics
     ///
     /// If it is polled again after it was ready.
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if self.is_done() || !self.task.register(cx.waker()) {
             context::ready_inside_task();

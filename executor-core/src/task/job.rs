@@ -121,6 +121,7 @@ impl Job {
     }
 
     /// What the caller asked for.
+    #[inline]
     pub fn options(&self) -> &TaskOptions {
         self.task.options()
     }
@@ -133,6 +134,7 @@ impl Job {
     }
 
     /// Whether the body is a future, so that many share a worker.
+    #[inline]
     pub fn is_async(&self) -> bool {
         self.task.is_async()
     }
@@ -160,11 +162,13 @@ impl Job {
     }
 
     /// The pointer that [`into_raw`](Self::into_raw) would give, for [`JobHandle::borrow_raw`].
+    #[inline]
     pub fn as_raw(&self) -> NonNull<()> {
         self.task.as_raw()
     }
 
     /// The job as one pointer, for queues. Take it back with [`from_raw`](Self::from_raw), or its future never ends.
+    #[inline]
     pub fn into_raw(self) -> NonNull<()> {
         let this = std::mem::ManuallyDrop::new(self);
         // SAFETY: `this` is not dropped and not used again, so that the reference is moved out exactly once.
@@ -174,6 +178,7 @@ impl Job {
     /// # Safety
     ///
     /// `raw` comes from [`into_raw`](Self::into_raw) and is used once.
+    #[inline]
     pub unsafe fn from_raw(raw: NonNull<()>) -> Self {
         // SAFETY: passed on.
         let task = unsafe { Ref::from_raw(raw) };
@@ -197,6 +202,7 @@ impl Job {
 
     /// As [`run`](Self::run), and gives the job's reference back if there is nothing left to do, so that the caller
     /// decides when the task may be freed.
+    #[inline]
     pub fn run_keeping(self, host: &Arc<dyn Host>, attempt: u32) -> (RunOutcome, Option<JobHandle>) {
         let scope = Scope::of_job(&self.task, self.task.id(), attempt, host);
         match scope.enter(|| self.task.start()) {
@@ -219,6 +225,7 @@ impl Job {
     }
 
     /// The future is resolved; only the reference is left.
+    #[inline]
     fn finished(self) -> JobHandle {
         let this = std::mem::ManuallyDrop::new(self);
         // SAFETY: `this` is not dropped and not used again, so that the reference is moved out exactly once.
@@ -313,6 +320,7 @@ impl Job {
 }
 
 impl Drop for Job {
+    #[inline]
     fn drop(&mut self) {
         self.task.abandon_job();
     }

@@ -67,6 +67,7 @@ impl TaskId {
     }
 
     /// The next id. Each thread takes a thousand at a time, so that threads do not fight for one counter.
+    #[inline]
     pub(crate) fn next() -> Self {
         const BLOCK: u64 = 1024;
         static BLOCKS: AtomicU64 = AtomicU64::new(0);

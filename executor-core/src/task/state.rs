@@ -52,6 +52,7 @@ const REF_ONE: u32 = 1 << 16;
 pub(super) struct Snapshot(u32);
 
 impl Snapshot {
+    #[inline]
     pub(super) fn content(self) -> Content {
         match self.0 & CONTENT {
             0 => Content::Empty,
@@ -62,10 +63,12 @@ impl Snapshot {
             other => unreachable!("content {other} is never stored"),
         }
     }
+    #[inline]
     pub(super) fn is_done(self) -> bool {
         self.0 & DONE != 0
     }
     /// Whether the future has decided that the outcome is "cancelled".
+    #[inline]
     pub(super) fn is_cancelled(self) -> bool {
         self.0 & CANCELLED != 0
     }
@@ -83,9 +86,11 @@ impl Snapshot {
     pub(super) fn is_failed(self) -> bool {
         self.0 & DONE != 0 && self.0 & (FAILED | CANCELLED) != 0
     }
+    #[inline]
     pub(super) fn cancels_on_drop(self) -> bool {
         self.0 & CANCEL_ON_DROP != 0
     }
+    #[inline]
     fn references(self) -> u32 {
         self.0 / REF_ONE
     }
@@ -149,10 +154,12 @@ pub(super) struct State(AtomicU32);
 
 impl State {
     /// A new task: the slot holds `content`, and there are `references` references.
+    #[inline]
     pub(super) fn new(content: Content, references: u32) -> Self {
         Self(AtomicU32::new(content as u32 | (references * REF_ONE)))
     }
 
+    #[inline]
     pub(super) fn load(&self) -> Snapshot {
         Snapshot(self.0.load(Ordering::Acquire))
     }
@@ -166,6 +173,7 @@ impl State {
     /// The body begins on this thread: what the slot held, which is returned, is the caller's to move out; from here
     /// on the slot counts as empty. `None` if the task is resolved already (rule 4).
     #[must_use]
+    #[inline]
     pub(super) fn transition_to_begun(&self) -> Option<Content> {
         self.update_unless(DONE | LOCKED, |word| (word & !CONTENT) | HELD | BEGUN).map(Snapshot::content)
     }
@@ -176,6 +184,7 @@ impl State {
     }
 
     /// Changes the word unless one of the forbidden bits is set; gives the word before.
+    #[inline]
     fn update_unless(&self, forbidden: u32, change: impl Fn(u32) -> u32) -> Option<Snapshot> {
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
@@ -189,15 +198,23 @@ impl State {
         }
     }
 
-    /// The backend replaces what the slot holds. Only the holder of the slot (rule 1) calls this.
+    /// The slot holds something else now. Only the holder of the slot (rule 1) calls this.
+    #[inline]
     pub(super) fn set_content(&self, from: Content, to: Content) {
         // The content bits are only ever changed by the holder, so that a difference can be added.
-        let before = self.0.fetch_xor(from as u32 ^ to as u32, Ordering::AcqRel);
+        let change = from as u32 ^ to as u32;
+        let word = self.0.load(Ordering::Acquire);
         debug_assert_eq!(
-            Snapshot(before).content(),
+            Snapshot(word).content(),
             from,
             "the slot's content is not what its holder believes"
         );
+        if Snapshot(word).references() == 1 {
+            // Ours is the only reference, so that nobody else can write the word: no need of a locked instruction.
+            self.0.store(word ^ change, Ordering::Release);
+        } else {
+            self.0.fetch_xor(change, Ordering::AcqRel);
+        }
     }
 
     /// There is going to be a second completer.
@@ -207,6 +224,7 @@ impl State {
 
     /// Fights for the right to write the output. True for exactly one caller; none if the future has cancelled.
     #[must_use]
+    #[inline]
     pub(super) fn try_lock_output(&self) -> bool {
         let word = self.0.load(Ordering::Acquire);
         if word & (HELD | CONTESTED | DONE | LOCKED) == HELD {
@@ -218,6 +236,7 @@ impl State {
     }
 
     /// Makes the output visible. Only after [`try_lock_output`](Self::try_lock_output).
+    #[inline]
     pub(super) fn transition_to_done(&self, from: Content, to: Content, kind: Kind) -> Finish {
         let failed = match kind {
             Kind::Value => 0,
@@ -291,10 +310,12 @@ impl State {
 
     /// Publishes the waker slot. False if the outcome is there meanwhile: then the slot is still the future's.
     #[must_use]
+    #[inline]
     pub(super) fn try_set_waker(&self) -> bool {
         self.update_unless(DONE, |word| word | WAKER).is_some()
     }
 
+    #[inline]
     pub(super) fn has_waker(&self) -> bool {
         self.0.load(Ordering::Relaxed) & WAKER != 0
     }
@@ -306,7 +327,12 @@ impl State {
 
     /// Gives a reference up. True for the last one.
     #[must_use]
+    #[inline]
     pub(super) fn drop_reference(&self) -> bool {
+        // The only reference: nobody is left to make another one, or to see the count.
+        if self.load().references() == 1 {
+            return true;
+        }
         let before = self.0.fetch_sub(REF_ONE, Ordering::AcqRel);
         debug_assert!(Snapshot(before).references() > 0, "reference count underflow");
         Snapshot(before).references() == 1
