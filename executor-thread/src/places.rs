@@ -73,6 +73,7 @@ impl Places {
     }
 
     /// To be called after a task has been put into the queue.
+    #[inline]
     pub(crate) fn call(&self) -> Call {
         fence(Ordering::SeqCst);
         let mut word = self.word.load(Ordering::Relaxed);

@@ -106,6 +106,7 @@ impl Queue {
     }
 
     /// Appends, unless there are `limit` pointers already. `pointer` is aligned to at least 2.
+    #[inline]
     pub(crate) fn push(&self, pointer: NonNull<()>, limit: u64) -> Result<(), Refused> {
         debug_assert_eq!(pointer.addr().get() & 1, 0, "the lowest bit holds the tag");
         let number = self.take_number(limit)?;
@@ -116,6 +117,7 @@ impl Queue {
         Ok(())
     }
 
+    #[inline]
     fn take_number(&self, limit: u64) -> Result<u64, Refused> {
         let mut next = self.tail.next.load(Ordering::Relaxed);
         loop {
@@ -138,6 +140,7 @@ impl Queue {
     }
 
     /// Takes the oldest. `None` if there is none, or if the push that is to give it has not written it yet.
+    #[inline]
     pub(crate) fn pop(&self) -> Option<NonNull<()>> {
         let mut number = self.head.load(Ordering::Acquire);
         loop {
@@ -161,6 +164,7 @@ impl Queue {
     }
 
     /// What slot `number` holds, if it has been written; worth something only if `head` is still `number` afterwards.
+    #[inline]
     fn written(&self, number: u64) -> Option<NonNull<()>> {
         let entry = self.entry(number / SLOTS)?;
         let tagged = self.slot(entry, number % SLOTS).load(Ordering::Acquire);
@@ -198,20 +202,24 @@ impl Queue {
         self.tail.next.fetch_or(CLOSED, Ordering::SeqCst);
     }
 
+    #[inline]
     fn entry(&self, segment: u64) -> Option<Entry> {
         let entry = Entry(self.directory_entry(segment).load(Ordering::Acquire));
         entry.is_for(segment).then_some(entry)
     }
 
+    #[inline]
     fn directory_entry(&self, segment: u64) -> &AtomicU64 {
         &self.directory[segment as usize & (self.directory.len() - 1)]
     }
 
+    #[inline]
     fn slot(&self, entry: Entry, slot: u64) -> &AtomicPtr<()> {
         let segment = self.arena[entry.place() as usize].get_or_init(Segment::new);
         &segment.slots[slot as usize]
     }
 
+    #[inline]
     fn installed(&self, segment: u64) -> Entry {
         loop {
             if let Some(entry) = self.entry(segment) {

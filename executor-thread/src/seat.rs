@@ -52,6 +52,7 @@ impl Seat {
     }
 
     /// Rule 1: before a task is taken. The task before may be freed.
+    #[inline]
     pub(crate) fn look(&self, kept: &Kept) {
         self.replace(ptr::without_provenance_mut(LOOKING));
         kept.0.take();
@@ -64,23 +65,19 @@ impl Seat {
     }
 
     /// Rule 2.
+    #[inline]
     fn replace(&self, next: *mut ()) {
-        let mut current = self.slot.load(Ordering::Relaxed);
-        loop {
-            let unpinned = current.map_addr(|address| address & !PINNED);
-            match self.slot.compare_exchange(unpinned, next, Ordering::SeqCst, Ordering::Relaxed) {
-                Ok(_) => return,
-                Err(actual) => {
-                    current = actual;
-                    give_way();
-                }
-            }
+        // Only this thread changes the slot, but for the pin.
+        let unpinned = self.slot.load(Ordering::Relaxed).map_addr(|address| address & !PINNED);
+        while self.slot.compare_exchange(unpinned, next, Ordering::SeqCst, Ordering::Relaxed).is_err() {
+            give_way();
         }
     }
 
     /// Runs a task that was taken while looking; `run` gives back a reference to it, which is kept for as long as the slot names the task.
+    #[inline]
     pub(crate) fn run(&self, kept: &Kept, job: Job, run: impl FnOnce(Job) -> JobHandle) {
-        self.slot.store(job.as_raw().as_ptr(), Ordering::SeqCst);
+        self.slot.store(job.as_raw().as_ptr(), Ordering::Release);
         let handle = run(job);
         *kept.0.borrow_mut() = Some(handle);
     }
@@ -110,6 +107,7 @@ impl Seat {
     }
 
     /// Only by the thread itself.
+    #[inline]
     pub(crate) fn count_finished(&self) {
         let finished = self.finished.load(Ordering::Relaxed);
         self.finished.store(finished + 1, Ordering::Relaxed);

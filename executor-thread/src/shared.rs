@@ -95,6 +95,7 @@ impl Shared {
 
     // ---- submitting --------------------------------------------------------------------------------------------
 
+    #[inline]
     pub(crate) fn submit(self: &Arc<Self>, job: Job) -> Result<(), Rejected> {
         match self.lane_of(&job) {
             Err(error) => return Err(Rejected { job, error }),
@@ -106,6 +107,7 @@ impl Shared {
     }
 
     /// `None` for the fast queue.
+    #[inline]
     fn lane_of(&self, job: &Job) -> Result<Option<Lane>, TaskError> {
         let options = job.options();
         if let Some(worker) = options.worker {
@@ -121,6 +123,7 @@ impl Shared {
         Ok(worker::index_in(self).map(Lane::Nested))
     }
 
+    #[inline]
     fn push(&self, job: Job) -> Result<(), Rejected> {
         let limit = self.capacity.saturating_sub(self.side.len() + self.asyncs.len());
         let raw = job.into_raw();
@@ -148,6 +151,7 @@ impl Shared {
     }
 
     /// To be called after a task has been put into the queue.
+    #[inline]
     pub(crate) fn notify(self: &Arc<Self>) {
         match self.places.call() {
             // A drainer that is only starting may have to wait for a thread, which may be parked in a task.
@@ -193,6 +197,7 @@ impl Shared {
         Some(job)
     }
 
+    #[inline]
     fn pop_fast(&self) -> Option<Job> {
         let raw = self.queue.pop()?;
         // SAFETY: only `push` puts pointers into the queue, each from `into_raw`, and each comes out once.

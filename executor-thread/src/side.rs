@@ -79,6 +79,7 @@ impl Side {
         self.open.load(Ordering::SeqCst) != 0 || self.has_mail(me)
     }
 
+    #[inline]
     fn has_mail(&self, me: usize) -> bool {
         self.mail[me].load(Ordering::SeqCst) != 0
     }
@@ -111,6 +112,7 @@ impl Side {
 
     /// Takes the task that thread `me` is to run next, where `fast` takes one from the fast queue. With `fast_first`,
     /// that queue goes before the lanes of nested tasks: now and then, or tasks that submit their own successors would starve it.
+    #[inline]
     pub(crate) fn pop(
         &self,
         me: usize,
@@ -118,10 +120,21 @@ impl Side {
         fast_first: bool,
         fast: impl Fn() -> Option<Job>,
     ) -> Option<Job> {
-        let has_mail = self.has_mail(me);
-        if !has_mail && self.open.load(Ordering::SeqCst) == 0 {
+        if !self.has_mail(me) && self.open.load(Ordering::SeqCst) == 0 {
             return fast();
         }
+        self.pop_slowly(me, end, fast_first, &fast)
+    }
+
+    #[cold]
+    fn pop_slowly(
+        &self,
+        me: usize,
+        end: End,
+        fast_first: bool,
+        fast: &dyn Fn() -> Option<Job>,
+    ) -> Option<Job> {
+        let has_mail = self.has_mail(me);
         let mut inner = self.lock();
         if has_mail && let Some(job) = inner.mail[me].pop_front() {
             self.mail[me].fetch_sub(1, Ordering::SeqCst);

@@ -71,10 +71,15 @@ impl Bell {
     }
 
     /// Wakes all. Costs a load when there are none.
+    #[inline]
     pub(crate) fn ring(&self) {
-        if !self.is_awaited.load(Ordering::SeqCst) {
-            return;
+        if self.is_awaited.load(Ordering::SeqCst) {
+            self.wake_all();
         }
+    }
+
+    #[cold]
+    fn wake_all(&self) {
         let mut wakers = self.wakers.lock().unwrap_or_else(PoisonError::into_inner);
         self.is_awaited.store(false, Ordering::SeqCst);
         let woken = std::mem::take(&mut *wakers);

@@ -15,12 +15,15 @@ use crate::places::{Crew, drain};
 use crate::seat::{Kept, Seat};
 use crate::shared::{Asyncs, Shared};
 use crate::side::End;
-use crate::sync::fence;
+use crate::sync::{fence, give_way};
 use crate::waits::WorkerId;
 
 /// How often a drainer that has nothing looks for a task before it gives its thread back to rayon: some 20
 /// microseconds, which covers the time from a result to the next submit of a caller that goes there and back.
 const SEARCHES: u32 = 400;
+
+/// Every how many of those the processor is offered to others: the one with the next task may wait for it.
+const YIELD_EVERY: u32 = 16;
 
 /// Every how many tasks the fast queue goes before the tasks that tasks have submitted, so that neither starves. A prime, as in
 /// other schedulers, so that it does not beat with periods of the program.
@@ -96,6 +99,7 @@ fn sit_down(shared: &Arc<Shared>, index: usize, is_stand_in: bool) {
 }
 
 /// The number of this thread in that pool.
+#[inline]
 pub(crate) fn index_in(shared: &Shared) -> Option<usize> {
     let (here, index) = HERE.get();
     ptr::eq(here, shared).then_some(index)
@@ -166,12 +170,14 @@ impl Worker {
         helped
     }
 
+    #[inline]
     fn pop(&self, end: End) -> Option<Job> {
         let ticks = self.ticks.get().wrapping_add(1);
         self.ticks.set(ticks);
         self.shared.pop(self.index, end, ticks.is_multiple_of(FAST_FIRST))
     }
 
+    #[inline]
     fn run_job(&self, job: Job) -> JobHandle {
         let limit = job
             .options()
@@ -289,12 +295,15 @@ impl Crew for Worker {
     }
 
     fn search(&self) -> bool {
-        for _ in 0..SEARCHES {
+        for round in 1..=SEARCHES {
             if self.shared.ending.is_sweeping() {
                 return false;
             }
             if self.has_work() {
                 return true;
+            }
+            if round.is_multiple_of(YIELD_EVERY) {
+                give_way();
             }
             hint::spin_loop();
         }
