@@ -330,6 +330,11 @@ impl<'a> Wait<'a> {
         Self { host: with_current(waiting_host), waker }
     }
 
+    /// Whether it is inside of a task.
+    pub(crate) fn is_hosted(&self) -> bool {
+        self.host.is_some()
+    }
+
     pub(crate) fn help(&self) -> bool {
         self.host.as_ref().is_some_and(|(host, _)| host.help())
     }

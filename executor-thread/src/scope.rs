@@ -62,15 +62,15 @@ where
     let count = Arc::new(Count { state: Mutex::new((1, Some(job))) });
     let scope = Scope { executor, count: Arc::clone(&count), _scope: PhantomData, _env: PhantomData };
     let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));
-    drop(Present(count));
-    wait_until_gone(&all_gone);
+    drop(Present(Arc::clone(&count)));
+    wait_until_gone(&count, &all_gone);
     result.unwrap_or_else(|panic: Box<dyn Any + Send>| resume_unwind(panic))
 }
 
-fn wait_until_gone(all_gone: &TaskFuture<()>) {
-    while !all_gone.is_done() {
-        // An error (no stack left to help on) does not free us from waiting: the borrows are in use.
-        if all_gone.wait_timeout(Duration::MAX).is_some_and(|it| it != Err(TaskError::Closed)) {
+fn wait_until_gone(count: &Count, all_gone: &TaskFuture<()>) {
+    while !count.is_zero() {
+        // However the wait ends, also by an error (no stack left to help on), the borrows are in use until the count is zero.
+        if all_gone.wait_timeout(Duration::MAX) != Some(Err(TaskError::Closed)) {
             give_way();
         }
     }
@@ -104,6 +104,12 @@ impl<T, F: FnOnce() -> T> Body<'_, T, F> {
             let value = f();
             *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
         }
+    }
+}
+
+impl Count {
+    fn is_zero(&self) -> bool {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).0 == 0
     }
 }
 

@@ -57,10 +57,11 @@ pub enum TaskStatus {
     Cancelled,
 }
 
-/// How often a waiting thread looks before it goes to sleep.
+/// How often a waiting thread looks before it offers the processor to others, and how often it does that before it
+/// goes to sleep.
 ///
-/// A wake-up of a sleeping thread costs some microseconds, of an idle core tens of them; this spin lasts about three,
-/// which is what a task of no work takes there and back on another thread.
+/// A task of no work is there and back on another core within the first spin, of half a microsecond. If there is no other core
+/// to be had, the sooner the worker gets this one the better. Going to sleep and being woken costs some microseconds more.
 const SPINS: u32 = 24;
 const YIELDS: u32 = 4;
 
@@ -176,7 +177,7 @@ impl<R> TaskFuture<R> {
             // SAFETY of the expect: there is no deadline to come first.
             Ok(true) => self.take(),
             Ok(false) => unreachable!("a wait without a deadline ends with the outcome"),
-            Err(error) => Err(error),
+            Err(error) => Err(self.give_up(error)),
         }
     }
 
@@ -191,23 +192,31 @@ impl<R> TaskFuture<R> {
         match self.block_until(deadline) {
             Ok(true) => Some(self.take()),
             Ok(false) => None,
-            Err(error) => Some(Err(error)),
+            Err(error) => Some(Err(self.give_up(error))),
         }
     }
 
     /// Blocks the thread until the outcome is there (true) or the deadline has come (false), without taking it.
     #[inline]
     pub(crate) fn block_until(&self, deadline: Option<Instant>) -> Result<bool, TaskError> {
+        if self.is_done() {
+            return Ok(true);
+        }
+        self.block_slowly(deadline)
+    }
+
+    /// Looks again and again for a short time.
+    fn spin(&self) -> bool {
         for _ in 0..YIELDS {
             for _ in 0..SPINS {
                 if self.is_done() {
-                    return Ok(true);
+                    return true;
                 }
                 hint::spin_loop();
             }
             std::thread::yield_now();
         }
-        self.block_slowly(deadline)
+        false
     }
 
     #[cold]
@@ -235,6 +244,10 @@ impl<R> TaskFuture<R> {
     fn block_parked(&self, deadline: Option<Instant>) -> Result<bool, TaskError> {
         park::with_parker(|parker, waker| {
             let wait = Wait::begin(waker);
+            // Inside of a task there is better to do.
+            if !wait.is_hosted() && self.spin() {
+                return Ok(true);
+            }
             loop {
                 while !self.is_done() && wait.help() {}
                 if self.is_done() || !self.task.register(waker) {
@@ -246,6 +259,13 @@ impl<R> TaskFuture<R> {
                 }
             }
         })
+    }
+
+    /// A wait that could never end: nobody is going to take the outcome, so the task need not begin.
+    #[cold]
+    fn give_up(&self, error: TaskError) -> TaskError {
+        self.task.cancel();
+        error
     }
 
     #[inline]
@@ -274,7 +294,7 @@ impl<R> Future for TaskFuture<R> {
         match context::pending_inside_task(cx.waker(), || self.is_done()) {
             Ok(false) => Poll::Pending,
             Ok(true) => Poll::Ready(self.take()),
-            Err(error) => Poll::Ready(Err(error)),
+            Err(error) => Poll::Ready(Err(self.give_up(error))),
         }
     }
 }
