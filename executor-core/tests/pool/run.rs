@@ -85,6 +85,12 @@ impl executor_core::Host for Host {
             handle.set_progress(fraction);
         }
     }
+    /// Another thread runs what is queued: nothing may be run on this one.
+    fn enter_foreign_wait(&self, _token: u64, _waker: &Waker) -> Result<(), TaskError> {
+        let stand_in = Self::new(&self.shared, self.worker);
+        std::thread::spawn(move || while executor_core::Host::help(&stand_in) {});
+        Ok(())
+    }
     fn help(&self) -> bool {
         let mut state = self.shared.lock();
         let Some(job) = state.take(self.worker) else {
