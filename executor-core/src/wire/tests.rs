@@ -68,8 +68,8 @@ fn task_options() -> impl Strategy<Value = TaskOptions> {
 
 fn extras() -> impl Strategy<Value = Option<TaskExtra>> {
     option::of(
-        (option::of(durations()), option::of(".{0,10}"), option::of(any::<u32>()), shares())
-            .prop_map(|(timeout, name, worker, shares)| TaskExtra { timeout, name, worker, shares }),
+        (option::of(durations()), option::of(".{0,10}"), shares())
+            .prop_map(|(timeout, name, shares)| TaskExtra { timeout, name, shares }),
     )
 }
 
