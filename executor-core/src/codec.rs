@@ -5,6 +5,9 @@
 //! lengths that it merely reads, and what it leaves unread is an error: a value that does not round-trip is found
 //! here and not by its user.
 
+#[cfg(test)]
+mod tests;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 

@@ -1,5 +1,8 @@
 //! Waiting for several futures: [`wait`] and [`as_completed`], as in `concurrent.futures`.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;

@@ -5,6 +5,9 @@
 //! Everywhere else a `Shared` serialises as its value. In the receiver a [`store`] maps ids to bytes and, after the
 //! first use, to the decoded value, which all tasks there share.
 
+#[cfg(test)]
+mod tests;
+
 use std::any::{Any, TypeId};
 use std::cell::RefCell;
 use std::collections::HashMap;

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::lab::{Lab, PATIENCE, error, value};
+use super::list;
 use super::signal::{note, noted, timer, until_noted, yield_now};
-use super::tests;
 use crate::error::TaskError;
 use crate::ext::ExecutorExt;
 
-tests![
+list![
     an_async_task_resolves_with_its_value,
     a_hundred_async_tasks_share_one_worker,
     async_tasks_that_wait_leave_the_worker_to_others,

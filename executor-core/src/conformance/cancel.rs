@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 use super::lab::{Lab, PATIENCE, error, eventually, value};
+use super::list;
 use super::signal::{note, pass};
-use super::tests;
 use crate::context;
 use crate::error::TaskError;
 use crate::ext::ExecutorExt;
 use crate::task::TaskStatus;
 
-tests![
+list![
     a_queued_task_that_is_cancelled_never_begins,
     a_running_task_that_is_cancelled_is_told,
     a_running_task_that_never_looks_is_cancelled_as_the_backend_can,

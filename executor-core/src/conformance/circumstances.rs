@@ -1,12 +1,12 @@
 //! What a task learns of its own circumstances, and tells of its progress.
 
 use super::lab::{Lab, eventually, value};
+use super::list;
 use super::signal::{pass, yield_now};
-use super::tests;
 use crate::context;
 use crate::ext::ExecutorExt;
 
-tests![
+list![
     a_task_knows_its_id_its_attempt_and_its_worker,
     there_is_no_task_outside_of_tasks,
     an_async_task_keeps_its_circumstances_over_awaits,

@@ -1,12 +1,12 @@
 //! Values that do not survive the way: each stage, each cost the future concerned and nothing else.
 
 use super::lab::{Lab, error, value};
-use super::tests;
+use super::list;
 use super::values::{Fault, Faulty};
 use crate::error::TaskError;
 use crate::ext::ExecutorExt;
 
-tests![
+list![
     a_faulty_argument_fails_its_own_future,
     a_faulty_result_fails_its_own_future,
     a_faulty_result_of_an_async_task_fails_its_own_future,

@@ -1,11 +1,11 @@
 //! Panics: an outcome like a value, which carries what is needed to find its cause.
 
 use super::lab::{Lab, error, value};
-use super::tests;
+use super::list;
 use crate::error::TaskError;
 use crate::ext::ExecutorExt;
 
-tests![
+list![
     a_panic_carries_message_location_and_backtrace,
     a_panic_costs_its_own_future_only,
     a_panic_without_text_is_still_a_panic,

@@ -12,13 +12,13 @@ use ::futures::executor::block_on;
 use ::futures::future::join_all;
 
 use super::lab::{Lab, PATIENCE, error, eventually, value};
+use super::list;
 use super::signal::{note, pass};
-use super::tests;
 use crate::combine::{ReturnWhen, as_completed, wait};
 use crate::ext::ExecutorExt;
 use crate::task::TaskStatus;
 
-tests![
+list![
     a_future_goes_from_queued_over_running_to_done,
     a_wait_with_a_limit_gives_up_and_the_task_goes_on,
     a_future_that_is_dropped_lets_its_task_run,

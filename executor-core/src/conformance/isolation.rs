@@ -6,14 +6,14 @@ use ::futures::executor::block_on;
 use serde::{Deserialize, Serialize};
 
 use super::lab::{Lab, error, eventually, outcome, value};
+use super::list;
 use super::signal::{note, pass};
-use super::tests;
 use crate::context;
 use crate::error::TaskError;
 use crate::executor::Shutdown;
 use crate::ext::ExecutorExt;
 
-tests![
+list![
     each_way_to_die_is_told,
     last_words_are_part_of_the_error,
     a_death_costs_only_the_task_that_was_running,

@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use super::lab::{Lab, PATIENCE, error, value};
+use super::list;
 use super::signal::{note, pass};
-use super::tests;
 use crate::context;
 use crate::error::TaskError;
 use crate::ext::ExecutorExt;
 
-tests![
+list![
     a_task_over_its_limit_is_told_and_its_future_resolves,
     a_task_over_its_limit_that_never_looks_resolves_at_the_limit,
     a_task_within_its_limit_gives_its_value,

@@ -6,12 +6,12 @@ use ::futures::StreamExt;
 use ::futures::executor::block_on;
 
 use super::lab::{Lab, eventually, value};
+use super::list;
 use super::signal::{note, pass};
-use super::tests;
 use crate::error::TaskError;
 use crate::ext::ExecutorExt;
 
-tests![
+list![
     results_come_in_the_order_of_the_items,
     an_unordered_map_gives_each_result_once,
     a_map_of_nothing_is_empty,

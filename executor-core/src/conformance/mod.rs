@@ -43,6 +43,8 @@ mod shared;
 mod shutdown;
 mod signal;
 mod submit;
+#[cfg(test)]
+mod tests;
 mod values;
 
 use std::io::Write;
@@ -65,14 +67,14 @@ struct Test {
 }
 
 /// Lists the tests of a topic.
-macro_rules! tests {
+macro_rules! list {
     ($($name:ident),+ $(,)?) => {
         pub(super) const TESTS: &[crate::conformance::Test] = &[
             $(crate::conformance::Test { topic: module_path!(), name: stringify!($name), run: $name }),+
         ];
     };
 }
-use tests;
+use list;
 
 impl Test {
     fn path(&self) -> String {

@@ -4,13 +4,13 @@ use ::futures::executor::block_on;
 use ::futures::future::join_all;
 
 use super::lab::{Lab, error, value};
-use super::tests;
+use super::list;
 use crate::combine::{ReturnWhen, as_completed, wait};
 use crate::context;
 use crate::error::TaskError;
 use crate::ext::ExecutorExt;
 
-tests![
+list![
     a_task_waits_for_a_task_of_its_own_full_pool,
     tasks_wait_for_tasks_three_deep_with_one_worker,
     all_workers_may_wait_for_their_own_pool_at_once,

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use ::futures::executor::block_on;
 
 use super::lab::{Lab, error, eventually, value};
+use super::list;
 use super::signal::{Gate, note, pass};
-use super::tests;
 use crate::error::TaskError;
 use crate::executor::Executor;
 use crate::ext::ExecutorExt;
 use crate::task::TaskFuture;
 
-tests![
+list![
     tasks_are_begun_in_the_order_of_submission,
     tasks_of_higher_priority_are_begun_first,
     a_full_queue_gives_the_argument_back,

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::lab::{Lab, value};
+use super::list;
 use super::signal::note;
-use super::tests;
 use crate::ext::ExecutorExt;
 use crate::shared::Shared;
 
-tests![
+list![
     a_shared_value_is_at_hand_in_each_task,
     a_shared_value_is_sent_once_to_each_worker,
     an_environment_of_a_map_is_sent_once_to_each_worker,

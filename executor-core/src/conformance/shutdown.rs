@@ -5,13 +5,13 @@ use std::time::Duration;
 use ::futures::executor::block_on;
 
 use super::lab::{Lab, error, eventually, outcome, value};
+use super::list;
 use super::signal::{note, pass};
-use super::tests;
 use crate::error::TaskError;
 use crate::executor::Shutdown;
 use crate::ext::ExecutorExt;
 
-tests![
+list![
     drain_runs_all_that_is_queued,
     nested_tasks_run_while_an_executor_drains,
     cancel_pending_lets_what_is_running_end,

@@ -7,12 +7,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::lab::{Lab, error, outcome, value};
-use super::tests;
+use super::list;
 use crate::error::TaskError;
 use crate::executor::Executor;
 use crate::ext::ExecutorExt;
 
-tests![
+list![
     a_task_resolves_with_its_value,
     each_task_gets_its_own_answer,
     functions_methods_closures_and_generics_are_tasks,

@@ -1,0 +1,114 @@
+//! Values that do not travel, and lengths that lie.
+
+use proptest::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::*;
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Everything {
+    text: String,
+    bytes: Vec<u8>,
+    maybe: Option<Box<Everything>>,
+    number: i64,
+    fraction: f32,
+    unit: (),
+    choice: Result<char, u128>,
+}
+
+fn encoded<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut out = Vec::new();
+    encode_arg(value, &mut out).unwrap();
+    out
+}
+
+#[test]
+fn values_come_back_as_they_were() {
+    let inner = Everything {
+        text: String::new(),
+        bytes: vec![],
+        maybe: None,
+        number: i64::MIN,
+        fraction: -0.5,
+        unit: (),
+        choice: Ok('ß'),
+    };
+    let value = Everything {
+        text: "text".to_owned(),
+        bytes: vec![0, 255],
+        maybe: Some(Box::new(inner)),
+        number: 7,
+        fraction: f32::MAX,
+        unit: (),
+        choice: Err(u128::MAX),
+    };
+    assert_eq!(decode_arg::<Everything>(&encoded(&value)), Ok(value));
+}
+
+#[test]
+fn what_is_left_over_is_an_error_that_names_the_type() {
+    match decode_result::<u8>(&[1, 2]) {
+        Err(TaskError::Decode { what, message }) => {
+            assert_eq!(what, "result of type u8");
+            assert!(message.contains("1 of 2 bytes were left over"), "{message}");
+        }
+        other => panic!("Decode was expected, not {other:?}"),
+    }
+}
+
+#[test]
+fn an_error_leaves_the_buffer_as_it_was() {
+    struct Half;
+    impl Serialize for Half {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            use serde::ser::{Error, SerializeTuple};
+            let mut tuple = serializer.serialize_tuple(2)?;
+            tuple.serialize_element(&"x".repeat(100))?;
+            Err(S::Error::custom("half-way"))
+        }
+    }
+    let mut out = vec![1, 2, 3];
+    let error = encode_arg(&Half, &mut out).unwrap_err();
+    assert!(error.to_string().contains("half-way") && error.to_string().contains("Half"), "{error}");
+    assert_eq!(out, [1, 2, 3]);
+}
+
+#[test]
+fn a_length_that_lies_allocates_nothing_and_is_an_error() {
+    // Nine bytes that say: a vector of 2^60 elements.
+    let mut lie = vec![253];
+    lie.extend((1u64 << 60).to_le_bytes());
+    assert!(matches!(decode_arg::<Vec<u64>>(&lie), Err(TaskError::Decode { .. })));
+    assert!(matches!(decode_arg::<String>(&lie), Err(TaskError::Decode { .. })));
+}
+
+#[test]
+fn an_iterator_without_a_length_is_an_error_that_says_so() {
+    struct Endless;
+    impl Serialize for Endless {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            use serde::ser::SerializeSeq;
+            serializer.serialize_seq(None)?.end()
+        }
+    }
+    let error = encode_result(&Endless, &mut Vec::new()).unwrap_err();
+    assert!(matches!(&error, TaskError::Encode { what, .. } if what.contains("result of type")), "{error}");
+}
+
+proptest! {
+    #[test]
+    fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        // Whatever is read is what would be written for it, or the same value in another form.
+        if let Ok(value) = decode_arg::<Everything>(&bytes) {
+            prop_assert!(decode_arg::<Everything>(&encoded(&value)).is_ok());
+        }
+        let _ = decode_message::<TaskError>(&bytes);
+    }
+
+    #[test]
+    fn truncated_values_are_errors(text in ".{1,40}", number: u64, cut in any::<usize>()) {
+        let bytes = encoded(&(text, number));
+        let cut = cut % bytes.len();
+        prop_assert!(decode_arg::<(String, u64)>(&bytes[..cut]).is_err());
+    }
+}
