@@ -191,14 +191,14 @@ fn a_death_beside_large_values_loses_none_of_them(lab: &Lab) {
         return lab.not_promised("isolates");
     }
     let ex = lab.workers(1);
-    let bytes = vec![5u8; 4 << 20];
+    let text = "five".repeat(1 << 20);
     for _ in 0..3 {
         // The worker dies while what follows is being written to it.
         let dying = ex.submit(die, Death::Kill);
-        let large: Vec<_> = (0..4).map(|_| ex.submit(|bytes: Vec<u8>| bytes, bytes.clone())).collect();
+        let large: Vec<_> = (0..4).map(|_| ex.submit(|text: String| text, text.clone())).collect();
         assert_eq!(lost(error(dying)), (None, Some(libc::SIGKILL), 1));
         for future in large {
-            assert!(value(future) == bytes, "4 MiB there and back");
+            assert!(value(future) == text, "4 MiB there and back");
         }
     }
 }

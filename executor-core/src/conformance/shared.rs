@@ -156,15 +156,16 @@ fn shared_values_come_and_go(lab: &Lab) {
 
 fn a_large_shared_value_costs_little_per_task(lab: &Lab) {
     let ex = lab.workers(2);
-    let shared = ex.share((0..4u64 << 20).collect::<Vec<_>>());
+    let text: String = (b'a'..=b'z').cycle().take(16 << 20).map(char::from).collect();
+    let shared = ex.share(text);
     let futures: Vec<_> = (0..500usize)
         .map(|at| {
-            let task = |(shared, at): (Shared<Vec<u64>>, usize)| shared[at * 1000];
+            let task = |(shared, at): (Shared<String>, usize)| shared.as_bytes()[at * 1000];
             ex.submit(task, (shared.clone(), at))
         })
         .collect();
-    for (n, future) in (0..).zip(futures) {
-        assert_eq!(value(future), n * 1000);
+    for (at, future) in futures.into_iter().enumerate() {
+        assert_eq!(value(future), shared.as_bytes()[at * 1000]);
     }
 }
 

@@ -68,8 +68,8 @@ fn task_options() -> impl Strategy<Value = TaskOptions> {
 
 fn extras() -> impl Strategy<Value = Option<TaskExtra>> {
     option::of(
-        (option::of(durations()), option::of(".{0,10}"), shares())
-            .prop_map(|(timeout, name, shares)| TaskExtra { timeout, name, shares }),
+        (option::of(durations()), option::of(".{0,10}"), shares(), any::<Option<u32>>())
+            .prop_map(|(timeout, name, shares, worker)| TaskExtra { timeout, name, shares, worker }),
     )
 }
 

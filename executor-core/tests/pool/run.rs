@@ -85,12 +85,6 @@ impl executor_core::Host for Host {
             handle.set_progress(fraction);
         }
     }
-    /// Another thread runs what is queued: nothing may be run on this one.
-    fn enter_foreign_wait(&self, _token: u64, _waker: &Waker) -> Result<(), TaskError> {
-        let stand_in = Self::new(&self.shared, self.worker);
-        std::thread::spawn(move || while executor_core::Host::help(&stand_in) {});
-        Ok(())
-    }
     fn help(&self) -> bool {
         let mut state = self.shared.lock();
         let Some(job) = state.take(self.worker) else {
@@ -101,6 +95,16 @@ impl executor_core::Host for Host {
         let host: Arc<dyn executor_core::Host> = Arc::new(Self::new(&self.shared, self.worker));
         run(&self.shared, job, &running, &host);
         true
+    }
+    fn enter_foreign_wait(&self, _token: u64, waker: &Waker) -> Result<(), TaskError> {
+        let mut state = self.shared.lock();
+        // Polled again at each change; meanwhile another thread runs what is queued.
+        state.wakers.push(waker.clone());
+        if state.queued() > 0 {
+            let host = Self::new(&self.shared, self.worker);
+            std::thread::spawn(move || while executor_core::Host::help(&host) {});
+        }
+        Ok(())
     }
     fn enter_wait(&self, _token: u64, waker: &Waker) -> Result<(), TaskError> {
         let mut state = self.shared.lock();
