@@ -42,8 +42,11 @@ type Settings = (Option<usize>, Option<Duration>);
 struct Agents {
     key: ClusterKey,
     cache: std::path::PathBuf,
-    known: Mutex<HashMap<Settings, Address>>,
+    known: Mutex<HashMap<Wanted, Address>>,
 }
+
+/// Slots and grace period, where the default will not do.
+type Wanted = (Option<usize>, Option<Duration>);
 
 impl Agents {
     fn find(&self, workers: Option<usize>, grace: Option<Duration>) -> Address {

@@ -176,6 +176,55 @@ fn a_relayed_job_that_is_dropped_tells_its_sink() {
     assert_eq!(receiver.recv().unwrap(), Err(TaskError::Closed));
 }
 
+/// A sink that keeps what it is told.
+#[derive(Default)]
+struct Keeper {
+    outcomes: std::sync::Mutex<Vec<(u64, Result<Vec<u8>, TaskError>, Duration)>>,
+    flushes: AtomicUsize,
+}
+
+impl crate::RelaySink for Keeper {
+    fn complete(&self, token: u64, outcome: Result<&[u8], &TaskError>, elapsed: Duration) {
+        let outcome = outcome.map(<[u8]>::to_vec).map_err(Clone::clone);
+        self.outcomes.lock().unwrap().push((token, outcome, elapsed));
+    }
+    fn flush(&self) {
+        self.flushes.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn relayed_jobs_tell_their_shared_sink_first_and_flush_it_by_the_notice() {
+    let keeper = Arc::new(Keeper::default());
+    let relay = |token| {
+        let relayed = crate::Relayed {
+            task: TaskId::from_raw(70 + token),
+            target: crate::Target::Named("x".into()),
+            arg: &[1, 2],
+            is_async: false,
+            attempts_before: 3,
+        };
+        Job::relay(relayed, TaskOptions::default(), Vec::new(), Arc::clone(&keeper) as _, token).0
+    };
+    let (value, error, dropped) = (relay(1), relay(2), relay(3));
+    assert_eq!((value.id().get(), value.attempts_before(), value.encoded()), (71, 3, &[1, 2][..]));
+    value.note_elapsed(Duration::from_micros(5));
+    let notices = [value.complete_deferred(&[9]), error.fail_deferred(TaskError::Full)];
+    drop(dropped);
+    let expected = vec![
+        (1, Ok(vec![9]), Duration::from_micros(5)),
+        (2, Err(TaskError::Full), Duration::ZERO),
+        (3, Err(TaskError::Closed), Duration::ZERO),
+    ];
+    assert_eq!(*keeper.outcomes.lock().unwrap(), expected);
+    assert_eq!(keeper.flushes.load(Ordering::SeqCst), 1, "of the one that was dropped");
+    for notice in notices {
+        assert!(notice.is_needed());
+        notice.give();
+    }
+    assert_eq!(keeper.flushes.load(Ordering::SeqCst), 3);
+}
+
 #[test]
 fn a_waker_is_woken_once_by_the_outcome() {
     let (job, future) = Job::new(Call(|n: u64| n), 5, None);
