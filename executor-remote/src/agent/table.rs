@@ -21,7 +21,6 @@ use std::time::Instant;
 use executor_core::RelayHandle;
 
 #[cfg(test)]
-#[path = "table_tests.rs"]
 mod tests;
 
 /// The greatest number that a client may give a task: clients number densely, so this is how many may be in flight.

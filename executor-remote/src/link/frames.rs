@@ -5,7 +5,6 @@ use std::ops::Range;
 use executor_core::wire::LENGTH;
 
 #[cfg(test)]
-#[path = "frames_tests.rs"]
 mod tests;
 
 /// A buffer that was needed for a large frame is given back when it is larger than this.

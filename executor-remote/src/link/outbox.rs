@@ -24,7 +24,6 @@ use rustix::net::{SendFlags, send};
 use crate::noise::{RecordError, Sealer};
 
 #[cfg(test)]
-#[path = "outbox_tests.rs"]
 mod tests;
 
 /// How long a flush may be put off. A fifth of the millisecond of work that a scheduler hands ahead, so that a worker does
