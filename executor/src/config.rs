@@ -120,6 +120,9 @@ impl Config {
             "process" => open_process(config),
             #[cfg(not(feature = "process"))]
             "process" => Err(OpenError::compiled_out("process", "process")),
+            #[cfg(feature = "remote")]
+            "tcp" => open_remote(config),
+            #[cfg(not(feature = "remote"))]
             "tcp" => Err(OpenError::compiled_out("tcp", "remote")),
             scheme if LATER.contains(&scheme) => Err(config.scheme_of_later(SCHEMES)),
             _ => Err(config.unknown_scheme(SCHEMES)),
@@ -195,4 +198,10 @@ fn open_process(config: &executor_core::Config) -> Result<Arc<dyn Executor>, Ope
     use executor_process::{ProcessConfig, ProcessExecutor, SCHEME};
     let config = ProcessConfig::from_options(&config.options(&SCHEME)?)?;
     Ok(Arc::new(ProcessExecutor::open(config)?))
+}
+
+#[cfg(feature = "remote")]
+fn open_remote(config: &executor_core::Config) -> Result<Arc<dyn Executor>, OpenError> {
+    use executor_remote::{RemoteConfig, RemoteExecutor};
+    Ok(Arc::new(RemoteExecutor::open(RemoteConfig::from_config(config)?)?))
 }

@@ -20,13 +20,13 @@ use executor_core::OpenError;
 /// ```
 #[expect(clippy::needless_doctest_main, reason = "where the call stands is the point")]
 pub fn init() {
-    #[cfg(feature = "process")]
+    #[cfg(any(feature = "process", feature = "remote"))]
     executor_process::init();
 }
 
 /// An error in a worker that has not passed [`init`].
 pub(crate) fn check() -> Result<(), OpenError> {
-    #[cfg(feature = "process")]
+    #[cfg(any(feature = "process", feature = "remote"))]
     if executor_process::sys::worker::is_unentered() {
         return Err(OpenError::InitMissing);
     }
@@ -56,7 +56,7 @@ pub(crate) fn check() -> Result<(), OpenError> {
 ///
 /// Where there are no executors of processes (another system than Linux, or both `process` and `remote` turned off), it
 /// expands to nothing.
-#[cfg(all(target_os = "linux", feature = "process"))]
+#[cfg(all(target_os = "linux", any(feature = "process", feature = "remote")))]
 #[macro_export]
 macro_rules! init_before_main {
     () => {
@@ -79,7 +79,7 @@ macro_rules! init_before_main {
 }
 
 /// Does what [`init`] does, before `main`. Without executors of processes that is nothing.
-#[cfg(not(all(target_os = "linux", feature = "process")))]
+#[cfg(not(all(target_os = "linux", any(feature = "process", feature = "remote"))))]
 #[macro_export]
 macro_rules! init_before_main {
     () => {};

@@ -33,7 +33,7 @@
 //! | --- | --- |
 //! | `thread` | `thread://`, [`ThreadExecutor`] and the module [`thread`] |
 //! | `process` | `process://`, [`ProcessExecutor`] and the module [`process`] |
-//! | `remote` | `tcp://`, the module [`remote`], with the agent |
+//! | `remote` | `tcp://`, [`RemoteExecutor`] and the module [`remote`], with the agent |
 //! | `tokio` | async tasks run on a tokio runtime, so that its timers and sockets work in them |
 //!
 //! # What this crate does not do
@@ -45,7 +45,7 @@
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
-#[cfg(all(target_os = "linux", feature = "process"))]
+#[cfg(all(target_os = "linux", any(feature = "process", feature = "remote")))]
 mod before_main;
 mod config;
 mod init;
@@ -62,6 +62,8 @@ pub use executor_thread as thread;
 
 #[cfg(feature = "process")]
 pub use executor_process::{ProcessConfig, ProcessExecutor};
+#[cfg(feature = "remote")]
+pub use executor_remote::{Agent, AgentConfig, RemoteConfig, RemoteExecutor};
 #[cfg(feature = "thread")]
 pub use executor_thread::{ThreadConfig, ThreadExecutor};
 

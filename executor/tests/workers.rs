@@ -3,13 +3,19 @@
 
 use executor::prelude::*;
 
+mod before {
+    executor::register! { "registered before" => |n: u64| n + 1 }
+}
+
 executor::init_before_main!();
+
+mod behind {
+    executor::register! { "registered behind" => |n: u64| n + 2 }
+}
 
 fn open() -> std::sync::Arc<dyn Executor> {
     executor::open("process://?workers=2").unwrap()
 }
-
-register! { "worker's own id" => |()| std::process::id() }
 
 #[test]
 fn a_test_binary_is_its_own_worker() {
@@ -22,8 +28,8 @@ fn a_test_binary_is_its_own_worker() {
 #[test]
 fn functions_registered_by_name_are_known_in_a_worker_that_begins_before_main() {
     let ex = open();
-    let there = ex.call::<_, u32>("worker's own id", ()).wait().unwrap();
-    assert_ne!(there, std::process::id());
+    assert_eq!(ex.call::<_, u64>("registered before", 1u64).wait(), Ok(2));
+    assert_eq!(ex.call::<_, u64>("registered behind", 1u64).wait(), Ok(3));
 }
 
 #[test]
