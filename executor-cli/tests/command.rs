@@ -1,7 +1,8 @@
 //! The real command, as a user runs it.
 
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 fn executor(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_executor")).args(arguments).output().unwrap()
@@ -98,6 +99,89 @@ fn what_cannot_be_meant_exits_with_2_and_says_what_is_known() {
     ] {
         let output = executor(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
+        assert!(text(&output.stderr).contains(wanted), "{arguments:?}: {output:?}");
+        assert!(output.stdout.is_empty(), "{arguments:?}: {output:?}");
+    }
+}
+
+/// An agent in a process of its own, which ends with this value.
+struct Agent {
+    process: std::process::Child,
+    address: String,
+    _folder: tempfile::TempDir,
+}
+
+impl Agent {
+    fn start(arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut process = Command::new(env!("CARGO_BIN_EXE_executor"))
+            .args(["agent", "--listen", "127.0.0.1:0", "--cache"])
+            .arg(folder.path())
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.strip_prefix("listening on ").and_then(|it| it.split(',').next());
+        let address = address.unwrap_or_else(|| panic!("the agent said {line:?}")).to_owned();
+        Self { process, address, _folder: folder }
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn an_agent_without_a_key_serves_this_machine() {
+    let agent = Agent::start(&["--slots", "1"]);
+    let url = format!("tcp://{}", agent.address);
+    let output = executor(&["bench", "--json", "--workload", "noop", "--rounds", "1", "--budget", "5", &url]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(text(&output.stdout).contains(&url), "{output:?}");
+}
+
+#[test]
+fn an_agent_with_a_key_serves_who_has_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("cluster.key");
+    let key = key.to_str().unwrap();
+    assert_eq!(executor(&["keygen", key]).status.code(), Some(0));
+    let agent = Agent::start(&["--slots", "1", "--key", key]);
+    let url = format!("tcp://{}?key={key}", agent.address);
+    let output = executor(&["bench", "--json", "--workload", "cpu", "--rounds", "1", "--budget", "5", &url]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+
+    let other = folder.path().join("other.key");
+    let other = other.to_str().unwrap();
+    assert_eq!(executor(&["keygen", other]).status.code(), Some(0));
+    let url = format!("tcp://{}?key={other}", agent.address);
+    let output = executor(&["bench", "--workload", "noop", &url]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(text(&output.stderr).contains("key"), "{output:?}");
+}
+
+#[test]
+fn an_agent_that_cannot_begin_says_why_and_exits_with_1() {
+    let folder = tempfile::tempdir().unwrap();
+    let exposed = folder.path().join("exposed.key");
+    std::fs::write(&exposed, "").unwrap();
+    std::fs::set_permissions(&exposed, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    for (arguments, wanted) in [
+        (&["--listen", "0.0.0.0:0"][..], "key"),
+        (&["--listen", "127.0.0.1:0", "--key", "no/such.key"], "no/such.key"),
+        (&["--listen", "127.0.0.1:0", "--key", exposed.to_str().unwrap()], "0644"),
+        (&["--listen", &taken], "in use"),
+    ] {
+        let cache = folder.path().join("cache");
+        let output = executor(&[&["agent", "--cache", cache.to_str().unwrap()][..], arguments].concat());
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {output:?}");
         assert!(text(&output.stderr).contains(wanted), "{arguments:?}: {output:?}");
         assert!(output.stdout.is_empty(), "{arguments:?}: {output:?}");
     }
