@@ -7,7 +7,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::process::Command;
 
-use support::{run, urls};
+use support::{Backends, run};
 
 /// What the system's own tools print for these paths.
 fn reference(paths: &[OsString]) -> Vec<u8> {
@@ -55,7 +55,8 @@ fn odd_names_are_printed_as_the_tools_print_them() {
     let folder = folder_with_odd_names();
     let reference = reference(&[folder.path().into()]);
     assert_eq!(reference.iter().filter(|it| **it == b'\n').count(), 12);
-    for url in urls() {
+    let backends = Backends::start();
+    for url in backends.urls() {
         let output = run("checksum", &on(&url, &[folder.path().into()]));
         assert!(output.status.success(), "{url}: {output:?}");
         assert_eq!(output.stdout.as_bstr(), reference.as_bstr(), "{url}");
@@ -92,7 +93,8 @@ fn paths_are_joined_as_find_joins_them() {
 #[test]
 fn a_file_that_cannot_be_read_costs_a_line_and_the_exit_status() {
     let folder = folder_with_odd_names();
-    for url in urls() {
+    let backends = Backends::start();
+    for url in backends.urls() {
         let paths = [
             "/proc/self/mem".into(),
             folder.path().join("plain").into(),

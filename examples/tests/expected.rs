@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::{root, run, urls};
+use support::{Backends, root, run};
 
 /// The n-th block of output in the section about an example.
 fn expected(example: &str, n: usize) -> String {
@@ -22,7 +22,8 @@ fn assert_prints(example: &str, arguments: &[&str], wanted: &str) {
 
 #[test]
 fn quickstart_prints_what_the_readme_says() {
-    for url in urls() {
+    let backends = Backends::start();
+    for url in backends.urls() {
         let isolates = url.starts_with("process") || url.starts_with("tcp");
         assert_prints("quickstart", &[&url], &expected("quickstart", usize::from(isolates)));
     }
@@ -31,7 +32,8 @@ fn quickstart_prints_what_the_readme_says() {
 #[test]
 fn checksum_prints_what_the_readme_says() {
     let files = ["LICENSE", "LICENSE-APACHE", "LICENSE-MIT"];
-    for url in urls() {
+    let backends = Backends::start();
+    for url in backends.urls() {
         let arguments = [&["--executor", &url][..], &files].concat();
         assert_prints("checksum", &arguments, &expected("checksum", 0));
     }
@@ -39,7 +41,31 @@ fn checksum_prints_what_the_readme_says() {
 
 #[test]
 fn pool_prints_what_the_readme_says() {
-    for url in urls() {
+    let backends = Backends::start();
+    for url in backends.urls() {
         assert_prints("pool", &[&url], &expected("pool", 0));
     }
+}
+
+#[test]
+fn swap_prints_what_the_readme_says_for_each_file() {
+    let backends = Backends::start();
+    let folder = root().join("examples/examples/swap");
+    let file = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    assert_prints("swap", &[&file("thread.toml")], &expected("swap", 0));
+    assert_prints("swap", &[&file("process.toml")], &expected("swap", 1));
+
+    // The file names the port that a reader would choose; here it has to be a free one.
+    let text = std::fs::read_to_string(file("tcp.toml")).unwrap();
+    let at_hand = text.replace("\"127.0.0.1:7077\"", &format!("\"{}\"", backends.agent()));
+    assert_ne!(text, at_hand);
+    let temporary = tempfile::tempdir().unwrap();
+    let path = temporary.path().join("tcp.toml");
+    std::fs::write(&path, at_hand).unwrap();
+    assert_prints("swap", &[path.to_str().unwrap()], &expected("swap", 2));
+}
+
+#[test]
+fn cluster_prints_what_the_readme_says() {
+    assert_prints("cluster", &[], &expected("cluster", 0));
 }

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use examples::AgentProcess;
+
 /// The root of the repository, where the examples are run.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
@@ -28,7 +30,33 @@ pub fn run<S: AsRef<std::ffi::OsStr>>(name: &str, arguments: &[S]) -> Output {
         .unwrap()
 }
 
-/// The URLs to run each example on.
-pub fn urls() -> Vec<String> {
-    vec!["serial://".to_owned()]
+/// The backends to run each example on.
+pub struct Backends {
+    agent: AgentProcess,
+    _folder: tempfile::TempDir,
+}
+
+impl Backends {
+    /// Starts what they need: an agent, which is the example `cluster` in its other role.
+    pub fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let agent = AgentProcess::start(&program("cluster"), 2, folder.path(), None).unwrap();
+        Self { agent, _folder: folder }
+    }
+
+    /// Where the agent listens.
+    #[allow(dead_code, reason = "not every test that has this module needs it")]
+    pub fn agent(&self) -> &str {
+        self.agent.address()
+    }
+
+    /// A URL of each.
+    pub fn urls(&self) -> [String; 4] {
+        [
+            "serial://".to_owned(),
+            "thread://?workers=2".to_owned(),
+            "process://?workers=2".to_owned(),
+            format!("tcp://{}", self.agent.address()),
+        ]
+    }
 }
