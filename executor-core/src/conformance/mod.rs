@@ -1,4 +1,4 @@
-//! The suite that every backend passes: the promises of [`Executor`](crate::Executor), stated as tests.
+//! The suite that every backend passes: the promises of [`Executor`], stated as tests.
 //!
 //! A backend gives a factory, which opens an executor with the options that a test asks for, and runs everything:
 //!
@@ -18,7 +18,7 @@
 //! * The factory is called with any of `workers`, `queue`, and, if the backend
 //!   [stops running tasks](crate::Capabilities::stops_running), `grace`; what it is not given it leaves at its default.
 //!   It may be called from several threads, and several of its executors live at the same time.
-//! * What backends may differ in, they say in their [`Capabilities`](crate::Capabilities); a test asks these what to
+//! * What backends may differ in, they say in their [`Capabilities`]; a test asks these what to
 //!   expect. None is left out, but a promise that a backend does not make (to survive an abort, say) has nothing to
 //!   show there, which is printed.
 //! * Each test has a thread, a folder and executors of its own, and a minute; one that takes longer has failed, and the
