@@ -34,15 +34,15 @@ fn main() -> ExitCode {
     })
 }
 
-/// What agents differ in: slots and grace.
-type Settings = (Option<usize>, Option<Duration>);
+/// What an agent's pool is limited to.
+type Limits = (Option<usize>, Option<Duration>);
 
 /// An agent for each combination of what an agent decides. Several executors are its clients, and it lives as long as
 /// this process.
 struct Agents {
     key: ClusterKey,
     cache: std::path::PathBuf,
-    known: Mutex<HashMap<Wanted, Address>>,
+    known: Mutex<HashMap<Limits, Address>>,
 }
 
 /// Slots and grace period, where the default will not do.
