@@ -188,6 +188,11 @@ impl TaskError {
         Self::Encode { what: what.into(), message: message.to_string() }
     }
 
+    /// A [`TaskError::Encode`] for a value of `len` bytes where the option `frame_limit` allows fewer.
+    pub fn over_frame_limit(what: impl Into<String>, len: usize, limit: usize) -> Self {
+        Self::encode(what, format_args!("it has {len} bytes, and `frame_limit` is {limit}"))
+    }
+
     /// A [`TaskError::Decode`].
     pub fn decode(what: impl Into<String>, message: impl fmt::Display) -> Self {
         Self::Decode { what: what.into(), message: message.to_string() }
@@ -232,6 +237,16 @@ pub struct WorkerLoss {
     pub reason: String,
     /// The last lines that the worker wrote to its standard error.
     pub stderr_tail: String,
+}
+
+impl fmt::Display for WorkerLoss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.worker.is_empty() {
+            write!(f, "{}: ", self.worker)?;
+        }
+        let death = Death { exit: self.exit, signal: self.signal, reason: &self.reason };
+        write!(f, "{death}{}", Tail(&self.stderr_tail))
+    }
 }
 
 struct Death<'a> {

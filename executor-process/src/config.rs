@@ -43,8 +43,8 @@ pub struct ProcessConfig {
     /// `max_bytes`: how many bytes of serialised arguments may wait or be with workers; arguments of up to 22 bytes are
     /// not counted. Default 4 GiB. At the limit, submits are rejected as full.
     pub max_bytes: usize,
-    /// `frame_limit`: the largest serialised argument or result, in bytes. Default 1 GiB. A larger one is an error of its own
-    /// task. Worst-case memory: this much per worker, while one is on its way.
+    /// `frame_limit`: the largest serialised argument, result or shared value, in bytes. Default 1 GiB, at most 4 GiB. A
+    /// larger one is an error of its own task. Worst-case memory: this much per worker, while one is on its way.
     pub frame_limit: usize,
     /// `grace`: how long a cancelled or timed-out task may go on before its worker is killed. Default 1 s.
     pub grace: Duration,
@@ -170,11 +170,19 @@ impl ProcessConfig {
         self
     }
 
+    /// `frame_limit`, as far as the length of a frame can tell it.
+    pub(crate) fn largest_frame(&self) -> usize {
+        /// For what is in a frame besides the value.
+        const REST: u32 = 1 << 20;
+        self.frame_limit.min((u32::MAX - REST) as usize)
+    }
+
     pub(crate) fn worker_command(&self) -> crate::sys::WorkerCommand {
         let mut command = crate::sys::WorkerCommand::new()
             .with_stderr(crate::sys::Output::Pipe)
             .with_native_threads(self.native_threads.and_then(NonZeroUsize::new))
             .with_address_space_limit(self.memory_limit)
+            .with_frame_limit(self.largest_frame())
             .with_capture(self.capture);
         if let Some(program) = &self.program {
             command = command.with_program(program);

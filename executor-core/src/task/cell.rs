@@ -350,18 +350,22 @@ impl Ref {
     /// Serialises the argument in place, and drops it.
     ///
     /// Only by the job, before the body begins. On an error the argument is still there.
-    pub(super) fn encode(&self) -> Result<(), TaskError> {
+    pub(super) fn encode(&self, limit: usize) -> Result<(), TaskError> {
         let header = self.header();
         let content = header.state.load().content();
         if content != Content::Arg {
             debug_assert_eq!(content, Content::Encoded, "only an argument can be encoded");
-            return Ok(());
+            return check_sizes(self.encoded().len(), self.shares(), limit);
         }
         codec_scratch(|scratch| {
             let (encoded, shares) =
                 // SAFETY: rule 1: the job owns the slot, and it holds an argument.
                 shared::collect(|| unsafe { (header.vtable.encode)(self.0, scratch) });
             encoded?;
+            if let Err(error) = check_sizes(scratch.len(), &shares, limit) {
+                *scratch = Vec::new();
+                return Err(error);
+            }
             if !shares.is_empty() {
                 // SAFETY: only the job touches this field, and only here and in `shares`, both without overlap.
                 unsafe { *self.extra_or_new().shares.get() = shares };
@@ -706,6 +710,17 @@ fn codec_scratch<T>(f: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     let result = f(&mut scratch);
     SCRATCH.set(scratch);
     result
+}
+
+/// Whether an argument and the shared values that it refers to are small enough to be sent.
+fn check_sizes(arg: usize, shares: &[Arc<ShareBlob>], limit: usize) -> Result<(), TaskError> {
+    if arg > limit {
+        return Err(TaskError::over_frame_limit("argument", arg, limit));
+    }
+    match shares.iter().map(|blob| blob.bytes().len()).find(|len| *len > limit) {
+        Some(len) => Err(TaskError::over_frame_limit("shared value", len, limit)),
+        None => Ok(()),
+    }
 }
 
 // ---- typed cells -----------------------------------------------------------------------------------------------

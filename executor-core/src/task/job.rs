@@ -249,7 +249,16 @@ impl Job {
     ///
     /// [`TaskError::Encode`], with the argument untouched.
     pub fn encode(&mut self) -> Result<(), TaskError> {
-        self.task.encode()
+        self.task.encode(usize::MAX)
+    }
+
+    /// As [`encode`](Self::encode), for an executor that sends no more than `limit` bytes at a time.
+    ///
+    /// # Errors
+    ///
+    /// [`TaskError::Encode`], with the argument untouched, also if it or a shared value that it refers to is larger.
+    pub fn encode_within(&mut self, limit: usize) -> Result<(), TaskError> {
+        self.task.encode(limit)
     }
 
     /// The serialised argument.

@@ -79,14 +79,7 @@ impl Pool {
     /// Whether the job is one for us; what is wrong with it otherwise.
     fn check(&self, job: &mut Job) -> Result<(), TaskError> {
         job.target()?;
-        job.encode()?;
-        let len = job.encoded().len();
-        if len > self.config.frame_limit {
-            let limit = self.config.frame_limit;
-            let message = format!("it has {len} bytes, and `frame_limit` is {limit}");
-            return Err(TaskError::encode("argument", message));
-        }
-        Ok(())
+        job.encode_within(self.config.largest_frame())
     }
 
     fn submit(&self, mut job: Job) -> Result<(), Rejected> {

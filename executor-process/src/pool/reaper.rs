@@ -202,8 +202,8 @@ impl Reaper {
         }
         let io = Io {
             socket: receive,
-            // A result's frame has some bytes besides the result.
-            reader: FrameReader::new(self.pool.config.frame_limit.saturating_add(4096)),
+            // A result's frame has some bytes besides the result, and an error is sent whatever the limit.
+            reader: FrameReader::new(self.pool.config.largest_frame() + crate::worker::ERROR_BYTES),
             stdout,
             stderr,
             is_captured: self.pool.config.capture.is_some(),

@@ -79,28 +79,33 @@ impl std::fmt::Display for Mark {
 struct Startup {
     /// Limit of the address space in bytes.
     address_space: Option<u64>,
+    /// The largest result, argument of a nested task or shared value that the worker may send.
+    frame_limit: u64,
     /// The beginning of the marks, if output is captured.
     capture: Option<output::Nonce>,
 }
 
 impl Startup {
-    const SIZE: usize = 8 + 16;
+    const SIZE: usize = 8 + 8 + 16;
 
     /// Zero stands for "none": no limit is 0, and no nonce is drawn 0.
     fn encode(self) -> [u8; Self::SIZE] {
         let mut bytes = [0; Self::SIZE];
         bytes[..8].copy_from_slice(&self.address_space.unwrap_or(0).to_le_bytes());
-        bytes[8..].copy_from_slice(&self.capture.unwrap_or_default());
+        bytes[8..16].copy_from_slice(&self.frame_limit.to_le_bytes());
+        bytes[16..].copy_from_slice(&self.capture.unwrap_or_default());
         bytes
     }
 
     fn decode(bytes: [u8; Self::SIZE]) -> Self {
-        let (limit, nonce) = bytes.split_at(8);
-        let limit = limit.iter().rev().fold(0, |limit, byte| limit << 8 | u64::from(*byte));
+        let (limits, nonce) = bytes.split_at(16);
+        let number = |bytes: &[u8]| bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte));
+        let (limit, frame_limit) = (number(&limits[..8]), number(&limits[8..]));
         let mut capture = output::Nonce::default();
         capture.copy_from_slice(nonce);
         Self {
             address_space: Some(limit).filter(|limit| *limit != 0),
+            frame_limit,
             capture: Some(capture).filter(|nonce| *nonce != output::Nonce::default()),
         }
     }
@@ -127,7 +132,7 @@ mod tests {
     fn startup_survives_the_socket() {
         for address_space in [None, Some(3 << 30)] {
             for capture in [None, Some(*b"0123456789abcdef")] {
-                let startup = Startup { address_space, capture };
+                let startup = Startup { address_space, frame_limit: u64::MAX - 7, capture };
                 assert_eq!(Startup::decode(startup.encode()), startup);
             }
         }

@@ -76,6 +76,7 @@ pub struct WorkerCommand {
     stderr: Output,
     native_threads: Option<NonZeroUsize>,
     address_space: Option<u64>,
+    frame_limit: usize,
     capture: Option<usize>,
 }
 
@@ -96,6 +97,7 @@ impl WorkerCommand {
             stderr: Output::Inherit,
             native_threads: None,
             address_space: None,
+            frame_limit: usize::MAX,
             capture: None,
         }
     }
@@ -146,6 +148,13 @@ impl WorkerCommand {
         self
     }
 
+    /// Tells the workers to send no value of more bytes, but an error in its stead. Default: no limit.
+    #[must_use]
+    pub fn with_frame_limit(mut self, bytes: usize) -> Self {
+        self.frame_limit = bytes;
+        self
+    }
+
     /// Captures what each task prints, up to so many bytes on each of the two streams. Both then come through pipes,
     /// whatever [`with_stdout`](Self::with_stdout) and [`with_stderr`](Self::with_stderr) say. Default: off. Worst-case
     /// memory: twice the limit for every task whose result is on its way.
@@ -170,8 +179,11 @@ impl WorkerCommand {
     pub fn spawn(&self, name: &str) -> Result<Spawned, SpawnError> {
         let (board, board_fd) = Board::create().map_err(SpawnError::Channel)?;
         let (socket, theirs) = SocketChannel::pair().map_err(SpawnError::Channel)?;
-        let startup =
-            Startup { address_space: self.address_space, capture: self.capture.map(|_| draw_nonce()) };
+        let startup = Startup {
+            address_space: self.address_space,
+            frame_limit: self.frame_limit as u64,
+            capture: self.capture.map(|_| draw_nonce()),
+        };
         send_with_fd(&socket, &startup.encode(), board_fd.as_fd()).map_err(SpawnError::Channel)?;
         let mark = Mark::new(theirs.as_fd()).map_err(SpawnError::Channel)?;
 

@@ -22,6 +22,8 @@ pub struct WorkerChannel {
     pub board: WorkerBoard,
     /// The journal for results.
     pub journal: Journal,
+    /// The largest value that the parent takes.
+    pub frame_limit: usize,
     /// Marks the output of tasks, if the parent captures it.
     pub capture: Option<Capturer>,
 }
@@ -121,6 +123,7 @@ pub fn enter() -> Result<Option<WorkerChannel>, EnterError> {
         socket: SocketChannel::new(socket),
         board,
         journal,
+        frame_limit: usize::try_from(startup.frame_limit).unwrap_or(usize::MAX),
         capture: startup.capture.map(Capturer::new),
     }))
 }

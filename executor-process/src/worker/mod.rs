@@ -11,6 +11,7 @@
 
 mod host;
 mod input;
+mod limit;
 mod nested;
 mod output;
 mod runtime;
@@ -24,6 +25,8 @@ use executor_core::{Host, Invocation, ShareBlob, TaskError, share_store};
 
 use self::host::WorkerHost;
 use self::input::{Input, Next};
+pub(crate) use self::limit::ERROR_BYTES;
+use self::limit::shortened;
 use self::output::Output;
 use crate::board::{Ticket, WorkerBoard};
 use crate::sys::Capturer;
@@ -38,13 +41,15 @@ struct Shared {
     output: Output,
     input: Input,
     nested: nested::Pending,
+    /// The largest value that the parent takes.
+    frame_limit: usize,
     capture: Option<Capturer>,
     runtime: runtime::Runtime,
 }
 
 /// Runs tasks until the parent wants no more or is gone. Never returns.
 pub(crate) fn run(channel: WorkerChannel) -> ! {
-    let WorkerChannel { socket, board, journal, capture } = channel;
+    let WorkerChannel { socket, board, journal, frame_limit, capture } = channel;
     let input = socket.try_clone().map(Input::new);
     let Ok(input) = input else { fail("no descriptor is left for the channel") };
     let shared = Arc::new(Shared {
@@ -52,6 +57,7 @@ pub(crate) fn run(channel: WorkerChannel) -> ! {
         output: Output::new(socket, journal),
         input,
         nested: nested::Pending::default(),
+        frame_limit,
         capture,
         runtime: runtime::Runtime::default(),
     });
@@ -119,7 +125,9 @@ impl Worker {
         self.scratch.clear();
         let section = self.shared.capture.as_ref().map(|capture| capture.begin(ticket));
         let mut pending = None;
+        let limit = self.shared.frame_limit;
         let result = encode_done(&mut self.scratch, task.slot, |out| {
+            let before = out.len();
             let done = match run_body(&incoming, &self.host, out) {
                 Invocation::Done(result) => result,
                 Invocation::Pending(body) => {
@@ -127,7 +135,13 @@ impl Worker {
                     return Err(TaskError::Closed);
                 }
             };
-            done.map(|()| started.elapsed())
+            done?;
+            let len = out.len() - before;
+            if len > limit {
+                out.truncate(before);
+                return Err(TaskError::over_frame_limit("result", len, limit));
+            }
+            Ok(started.elapsed())
         });
         drop(section);
         if let Some(body) = pending {
@@ -135,6 +149,7 @@ impl Worker {
             return;
         }
         if let Err(error) = result {
+            let error = shortened(error);
             FromWorker::Done(task.slot, started.elapsed(), Err(error)).encode(&mut self.scratch);
         }
         self.shared.output.write(&self.scratch);
@@ -170,8 +185,11 @@ impl Shared {
     /// Sends the answer of an async task.
     fn answer(&self, slot: u64, elapsed: Duration, result: Result<Vec<u8>, TaskError>) {
         let outcome = match &result {
+            Ok(bytes) if bytes.len() > self.frame_limit => {
+                Err(TaskError::over_frame_limit("result", bytes.len(), self.frame_limit))
+            }
             Ok(bytes) => Ok(&bytes[..]),
-            Err(error) => Err(error.clone()),
+            Err(error) => Err(shortened(error.clone())),
         };
         self.output.send(&FromWorker::Done(slot, elapsed, outcome));
     }

@@ -72,10 +72,12 @@ impl NestedExecutor {
 #[async_trait::async_trait]
 impl Executor for NestedExecutor {
     fn submit_job(&self, mut job: Job) -> Result<(), Rejected> {
-        let target = match job.target().and_then(|target| job.encode().map(|()| target)) {
-            Ok(target) => target,
-            Err(error) => return Err(Rejected { job, error }),
-        };
+        let target =
+            match job.target().and_then(|target| job.encode_within(self.shared.frame_limit).map(|()| target))
+            {
+                Ok(target) => target,
+                Err(error) => return Err(Rejected { job, error }),
+            };
         let nested = self.shared.nested.next.fetch_add(1, Ordering::Relaxed);
         if !job.set_owner(self.owner(), nested) {
             return Ok(());
