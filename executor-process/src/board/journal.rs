@@ -13,7 +13,9 @@
 //!    A socket's bytes outlive the process that wrote them.
 //! 3. Hence what the parent lacks after reading the socket to its end, `received..committed`, lies in the ring.
 //! 4. A frame that is larger than the ring goes to the socket directly, when everything before it is flushed, and
-//!    `committed` passes it afterwards ([`Journal::skip`]). A worker killed meanwhile has not finished that task.
+//!    `committed` passes it afterwards ([`Journal::skip`]). A worker killed meanwhile has not finished that task. Before,
+//!    `announced` tells how far it reaches ([`Journal::announce`]), so that the parent never receives more than was
+//!    committed or announced, unless a task writes to the socket, which is none of its business.
 //!
 //! The ring is written eight bytes at a time. The last, partly filled word is stored again with more bytes by the next
 //! frame; its old bytes keep their values in that store, so committed bytes are never torn. The same word may hold the
@@ -34,7 +36,7 @@ const WORD: usize = 8;
 ///
 /// ```text
 /// append(frame) --false--> write pending() to the socket, waiting; append again
-///                          still false: write the frame itself, waiting; skip(len)
+///                          still false: announce(len); write the frame itself, waiting; skip(len)
 /// ```
 #[derive(Debug)]
 pub struct Journal<M: Memory = Mapping> {
@@ -90,6 +92,12 @@ impl<M: Memory> Journal<M> {
             self.pending.clear();
             self.start = 0;
         }
+    }
+
+    /// Says that a whole frame of `n` bytes is about to be written to the socket past the journal, so that the parent
+    /// does not take it for [something else](super::Board::has_announced).
+    pub fn announce(&mut self, n: usize) {
+        self.memory.announced().store(self.committed + n as u64, Release);
     }
 
     /// Records that a whole frame of `n` bytes was written to the socket past the journal.
@@ -153,6 +161,12 @@ pub struct RecoverError {
     pub committed: u64,
     /// The position that the parent has read up to.
     pub received: u64,
+}
+
+/// Parent: whether the worker has said that it would write the first `received` bytes.
+pub(super) fn has_announced<M: Memory>(memory: &M, received: u64) -> bool {
+    // Acquire: what came through the socket was announced before.
+    received <= memory.committed().load(Acquire) || received <= memory.announced().load(Acquire)
 }
 
 /// Parent: the committed bytes beyond `received`.

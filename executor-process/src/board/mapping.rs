@@ -22,7 +22,7 @@ use super::memory::Memory;
 use super::{RING_BYTES, WINDOW};
 
 /// "execboar", and a number that changes with `Layout` or with the meaning of its words.
-const MAGIC: u64 = u64::from_le_bytes(*b"execbrd\x01");
+const MAGIC: u64 = u64::from_le_bytes(*b"execbrd\x02");
 
 const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
 
@@ -32,6 +32,7 @@ const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlag
 struct Layout {
     magic: AtomicU64,
     committed: OwnLine,
+    announced: AtomicU64,
     claims: OwnPages<[AtomicU32; WINDOW]>,
     progress: [AtomicU64; WINDOW],
     ring: [AtomicU64; RING_BYTES / 8],
@@ -141,6 +142,11 @@ impl Memory for Mapping {
     #[inline]
     fn committed(&self) -> &AtomicU64 {
         &self.layout().committed.0
+    }
+
+    #[inline]
+    fn announced(&self) -> &AtomicU64 {
+        &self.layout().announced
     }
 
     #[inline]

@@ -26,6 +26,8 @@ pub trait Memory: Debug + Send + Sync + 'static {
     fn progress(&self) -> &[Self::Cell];
     /// The journal's position: bytes of whole frames since the worker's start.
     fn committed(&self) -> &Self::Cell;
+    /// Where the frame ends that is being written to the socket past the journal; behind `committed` if none is.
+    fn announced(&self) -> &Self::Cell;
     /// The journal's ring, eight bytes to a word.
     fn ring(&self) -> &[Self::Cell];
 }

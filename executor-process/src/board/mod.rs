@@ -108,6 +108,13 @@ impl<M: Memory> Board<M> {
         claims::progress(&*self.memory, ticket)
     }
 
+    /// Whether all of the first `received` bytes of the worker's stream are bytes that it has said it would write. If not, a
+    /// task has written to the channel, and the stream is worth nothing from there on.
+    #[must_use]
+    pub fn has_announced(&self, received: u64) -> bool {
+        journal::has_announced(&*self.memory, received)
+    }
+
     /// The result bytes that the worker had committed beyond the first `received` bytes of its stream.
     ///
     /// Call it once the worker is dead **and** its socket was read to the end; `received` counts every byte that came

@@ -530,6 +530,11 @@ impl Core {
         Some((worker.bury(), worker.name(), std::mem::take(&mut worker.kill_reason)))
     }
 
+    /// Whether a worker has said that it would send all of the bytes that were received.
+    pub(super) fn has_announced(&self, id: u64, received: u64) -> bool {
+        self.workers.get(&id).is_none_or(|worker| worker.board.has_announced(received))
+    }
+
     /// What a dead worker had finished beyond the bytes that were received.
     pub(super) fn recover(&self, id: u64, received: u64) -> Result<Vec<u8>, RecoverError> {
         match self.workers.get(&id) {

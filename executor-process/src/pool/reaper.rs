@@ -353,6 +353,10 @@ fn read_frames(pool: &Arc<Pool>, id: u64, io: &mut Io) -> Result<(), String> {
                 break;
             }
         }
+        // The rest of a frame may never come, if it is none.
+        if result.is_ok() && !reader.is_between_frames() && !core.has_announced(id, reader.received()) {
+            result = Err("something else than answers came through its channel".to_owned());
+        }
         core.recycle(id, &pool.config, now);
         core.step(pool, now);
         result

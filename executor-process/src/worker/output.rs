@@ -142,6 +142,7 @@ impl Writer {
         self.flush();
         if !self.journal.append(frame) {
             // Larger than the journal: it is finished when the socket has it.
+            self.journal.announce(frame.len());
             let sent = self.socket.send(frame);
             check(sent);
             self.journal.skip(frame.len());

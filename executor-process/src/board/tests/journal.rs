@@ -60,6 +60,22 @@ fn frame_larger_than_the_ring_is_refused_and_skipped() {
 }
 
 #[test]
+fn bytes_beyond_what_was_committed_or_announced_are_seen() {
+    let (board, _, mut journal) = pair();
+    assert!(board.has_announced(0) && !board.has_announced(1));
+    assert!(journal.append(b"before"));
+    assert!(board.has_announced(6) && !board.has_announced(7), "whether it is flushed or not");
+    journal.flushed(6);
+    let large = CAPACITY + 1;
+    journal.announce(large);
+    let end = 6 + large as u64;
+    assert!(board.has_announced(7) && board.has_announced(end) && !board.has_announced(end + 1));
+    journal.skip(large);
+    assert!(journal.append(b"after"));
+    assert!(board.has_announced(end + 5) && !board.has_announced(end + 6));
+}
+
+#[test]
 #[should_panic(expected = "before those that precede it")]
 fn frame_that_overtakes_pending_bytes_is_a_bug() {
     let (_, _, mut journal) = pair();

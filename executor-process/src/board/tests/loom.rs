@@ -23,6 +23,7 @@ struct Heap {
     claims: [AtomicU32; 2],
     progress: [AtomicU64; 2],
     committed: AtomicU64,
+    announced: AtomicU64,
     ring: [AtomicU64; 4],
 }
 
@@ -42,6 +43,10 @@ impl Memory for Heap {
         &self.committed
     }
 
+    fn announced(&self) -> &AtomicU64 {
+        &self.announced
+    }
+
     fn ring(&self) -> &[AtomicU64] {
         &self.ring
     }
@@ -52,6 +57,7 @@ fn pair() -> (Board<Heap>, WorkerBoard<Heap>, Journal<Heap>) {
         claims: std::array::from_fn(|_| AtomicU32::new(0)),
         progress: std::array::from_fn(|_| AtomicU64::new(0)),
         committed: AtomicU64::new(0),
+        announced: AtomicU64::new(0),
         ring: std::array::from_fn(|_| AtomicU64::new(0)),
     });
     let (worker, journal) = WorkerBoard::over(Arc::clone(&memory));
