@@ -66,6 +66,9 @@ pub(crate) struct Pool {
     is_closed: AtomicBool,
     /// Whoever waits for room, or for the end.
     watchers: Mutex<Vec<Waker>>,
+    /// There are some. Set before they look for what they wait for, which happens under the core's lock: whoever lets go
+    /// of it later sees this, and who has let go of it earlier was seen.
+    is_watched: AtomicBool,
 }
 
 impl Pool {
@@ -80,6 +83,7 @@ impl Pool {
             bytes: AtomicUsize::new(0),
             is_closed: AtomicBool::new(false),
             watchers: Mutex::default(),
+            is_watched: AtomicBool::new(false),
             config,
         });
         let owner: Arc<dyn Owner> = Arc::clone(&pool) as _;
@@ -133,7 +137,7 @@ impl Pool {
 
     /// Lets go of the core and gives the notices that have gathered.
     fn finish(&self, mut core: MutexGuard<'_, Core>) {
-        let room_before = self.waiting.swap(core.waiting(), Ordering::Relaxed) >= self.config.queue;
+        self.waiting.store(core.waiting(), Ordering::Relaxed);
         let mut notices = core.take_notices();
         let after = core.take_after();
         self.bytes.fetch_sub(core.take_released(), Ordering::Relaxed);
@@ -141,7 +145,6 @@ impl Pool {
         if changed && core.refusal().is_some() {
             self.is_closed.store(true, Ordering::Release);
         }
-        let watch = room_before || changed;
         let alarm = core.take_alarm();
         drop(core);
         fence(Ordering::SeqCst);
@@ -154,7 +157,7 @@ impl Pool {
         if alarm {
             self.ring();
         }
-        if watch {
+        if changed || (self.is_watched.load(Ordering::Acquire) && self.has_room()) {
             self.wake_watchers();
         }
     }
@@ -170,11 +173,15 @@ impl Pool {
         if !watchers.iter().any(|it| it.will_wake(waker)) {
             watchers.push(waker.clone());
         }
+        self.is_watched.store(true, Ordering::Release);
     }
 
     fn wake_watchers(&self) {
-        let watchers = std::mem::take(&mut *self.watchers.lock().unwrap_or_else(PoisonError::into_inner));
-        for waker in watchers {
+        let mut watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
+        self.is_watched.store(false, Ordering::Release);
+        let woken = std::mem::take(&mut *watchers);
+        drop(watchers);
+        for waker in woken {
             waker.wake();
         }
     }
