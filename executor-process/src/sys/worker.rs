@@ -116,6 +116,9 @@ pub fn enter() -> Result<Option<WorkerChannel>, EnterError> {
     })?;
     let (board, journal) = WorkerBoard::map(board)?;
     let startup = Startup::decode(startup);
+    let capture = startup.capture.map(Capturer::new).transpose();
+    let capture =
+        capture.map_err(|source| EnterError::Io { action: "take the output pipes over", source })?;
     limit_address_space(startup.address_space)?;
     take_program_name();
     remove_mark();
@@ -124,7 +127,7 @@ pub fn enter() -> Result<Option<WorkerChannel>, EnterError> {
         board,
         journal,
         frame_limit: usize::try_from(startup.frame_limit).unwrap_or(usize::MAX),
-        capture: startup.capture.map(Capturer::new),
+        capture,
     }))
 }
 

@@ -1,7 +1,8 @@
 //! The worker's side of capture: writes the marks.
 
 use std::io::{self, Write};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -13,11 +14,19 @@ use crate::board::Ticket;
 #[derive(Clone, Debug)]
 pub struct Capturer {
     nonce: Nonce,
+    /// The two pipes by descriptors of our own: a task may close those of the standard streams, and open a file that gets
+    /// their number, which is not to be written to.
+    pipes: Arc<[OwnedFd; 2]>,
 }
 
 impl Capturer {
-    pub(in crate::sys) fn new(nonce: Nonce) -> Self {
-        Self { nonce }
+    /// # Errors
+    ///
+    /// No descriptors left.
+    pub(in crate::sys) fn new(nonce: Nonce) -> io::Result<Self> {
+        let own = |stream: BorrowedFd<'_>| stream.try_clone_to_owned();
+        let pipes = [own(rustix::stdio::stdout())?, own(rustix::stdio::stderr())?];
+        Ok(Self { nonce, pipes: Arc::new(pipes) })
     }
 
     /// Opens the section of a task. It ends when the value is dropped, which must be **before** the task's result is
@@ -31,12 +40,12 @@ impl Capturer {
         Section { capturer: self, ticket }
     }
 
-    /// Errors mean that the parent does not read any more, or that the task closed the descriptor: nobody misses the mark.
+    /// Errors mean that the parent does not read any more: nobody misses the mark.
     fn mark(&self, edge: Edge, ticket: Ticket) {
         flush();
         let mark = Mark { edge, ticket: ticket.to_bits() }.encode(&self.nonce);
-        for stream in [rustix::stdio::stdout(), rustix::stdio::stderr()] {
-            let _ = write_whole(stream, &mark);
+        for pipe in &*self.pipes {
+            let _ = write_whole(pipe.as_fd(), &mark);
         }
     }
 }
