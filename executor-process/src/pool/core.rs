@@ -355,11 +355,23 @@ impl Core {
         }
     }
 
-    /// The worker is gone, and all that it has written has been read.
-    pub(super) fn on_lost(&mut self, id: u64, loss: WorkerLoss, now: Instant) {
+    /// The worker is gone, and all that it has written has been read. `printed` gives what the task in a slot had printed.
+    pub(super) fn on_lost(
+        &mut self,
+        id: u64,
+        loss: WorkerLoss,
+        printed: &mut dyn FnMut(Ticket) -> Option<Printed>,
+        now: Instant,
+    ) {
         let Some(worker) = self.workers.remove(&id) else { return };
         self.changed = true;
         let begun = worker.begun();
+        for (task, _) in begun.iter().filter(|(_, has_begun)| **has_begun) {
+            let Some(task) = self.scheduler.payload(*task) else { continue };
+            if let Some(printed) = task.ticket.and_then(&mut *printed) {
+                task.job.set_printed(printed);
+            }
+        }
         for handle in worker.nested.into_values() {
             // Nobody is left to take their results.
             self.after.push(Box::new(move || {

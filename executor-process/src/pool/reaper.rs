@@ -288,8 +288,14 @@ impl Reaper {
             stderr_tail: io.last_words(),
         };
         tracing::debug!(?loss, "a worker has gone");
+        let mut printed = |ticket: Ticket| {
+            io.is_captured.then(|| Printed {
+                stdout: unfinished(&mut io.stdout, ticket),
+                stderr: unfinished(&mut io.stderr, ticket),
+            })
+        };
         self.pool.with_core(|core, now| {
-            core.on_lost(id, loss, now);
+            core.on_lost(id, loss, &mut printed, now);
             core.step(&self.pool, now);
         });
     }
@@ -366,6 +372,10 @@ fn read_frames(pool: &Arc<Pool>, id: u64, io: &mut Io) -> Result<(), String> {
 fn taken(pipe: &mut Option<OutputPipe>, ticket: Ticket, forward: &mut dyn Write) -> Vec<u8> {
     let captured = pipe.as_mut().map(|pipe| pipe.take(ticket, forward));
     captured.and_then(Result::ok).map(|captured| captured.bytes).unwrap_or_default()
+}
+
+fn unfinished(pipe: &mut Option<OutputPipe>, ticket: Ticket) -> Vec<u8> {
+    pipe.as_mut().map(|pipe| pipe.take_unfinished(ticket).bytes).unwrap_or_default()
 }
 
 impl Io {
