@@ -383,7 +383,7 @@ impl Core {
         }
         let Some(key) = worker.key else {
             if worker.life == Life::Starting {
-                self.last_loss = Some(loss);
+                self.last_loss = Some(with_hint(loss));
                 self.scheduler.handle_start_failed(now);
             }
             return;
@@ -432,9 +432,7 @@ impl Core {
         for worker in self.workers.values_mut().filter(late) {
             match worker.life {
                 Life::Ready => old.push(worker.index),
-                Life::Starting => {
-                    worker.kill("it did not report in time; is `executor::init()` the first line of main?")
-                }
+                Life::Starting => worker.kill(&format!("it did not report in time; {INIT_HINT}")),
                 Life::Leaving => worker.kill("it did not leave when told to"),
                 Life::Retiring => {}
             }
@@ -946,11 +944,12 @@ impl Core {
 
     fn broken(&self) -> TaskError {
         let last = match &self.last_loss {
-            Some(loss) => TaskError::worker_lost(loss.clone(), 0).to_string(),
+            Some(loss) => loss.to_string(),
             None => "nothing is known of the last one".to_owned(),
         };
         TaskError::broken(format!(
-            "{} workers in a row died without a task finished between them; the last one: {last}",
+            "{} workers in a row died, or could not be started, without a task finished between them; the last one: \
+             {last}",
             self.scheduler.config().breaker
         ))
     }
@@ -970,6 +969,16 @@ fn resume(worker: &mut Worker, scheduler: &mut Scheduler<Task>, now: Instant) ->
     }
     resumed
 }
+
+/// What to look at when a worker has not said a word.
+fn with_hint(mut loss: WorkerLoss) -> WorkerLoss {
+    if loss.reason.is_empty() {
+        loss.reason = format!("it ended before it reported; {INIT_HINT}");
+    }
+    loss
+}
+
+const INIT_HINT: &str = "is `executor::init()` the first line of main?";
 
 /// No worker has this number.
 const NOBODY: u64 = u64::MAX;

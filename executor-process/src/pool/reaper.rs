@@ -18,8 +18,9 @@ use crate::sys::oom::OomWatch;
 use crate::sys::{OutputPipe, Spawned, WorkerCommand};
 use crate::transport::{Channel, FrameReader, Received, SocketChannel};
 
-/// How many of a worker's last lines an error quotes: a panic's message, and the trace behind it.
-const TAIL_LINES: usize = 40;
+/// How many of a worker's last lines an error quotes: the reason of an abort, and the trace behind it, which has two lines
+/// a frame.
+const TAIL_LINES: usize = 100;
 
 /// Starts the pool's thread.
 pub(super) fn start(pool: &Arc<Pool>) -> io::Result<()> {
