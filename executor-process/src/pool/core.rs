@@ -67,6 +67,9 @@ pub(crate) struct Core {
     extra: usize,
     /// Indices of workers that the reaper is to start.
     starts: Vec<u32>,
+    /// How many starts have failed in a row, and until when the next one waits.
+    failed_starts: u32,
+    next_start: Option<Instant>,
 }
 
 impl Core {
@@ -104,6 +107,8 @@ impl Core {
             nested_waiting: 0,
             wanted: workers,
             starts: (0..workers).collect(),
+            failed_starts: 0,
+            next_start: None,
             extra: config.extra_workers.unwrap_or((4 * workers as usize).max(64)),
         }
     }
@@ -309,9 +314,22 @@ impl Core {
     // ---- workers -----------------------------------------------------------------------------------------------
 
     /// The indices of workers that are to be started.
-    pub(super) fn take_starts(&mut self) -> Vec<u32> {
-        let starts = std::mem::take(&mut self.starts);
-        if self.may_start() { starts } else { Vec::new() }
+    pub(super) fn take_starts(&mut self, now: Instant) -> Vec<u32> {
+        if !self.may_start() {
+            self.starts.clear();
+        }
+        if self.next_start.is_some_and(|at| at > now) {
+            return Vec::new();
+        }
+        self.next_start = None;
+        std::mem::take(&mut self.starts)
+    }
+
+    /// What is missing may come back, such as descriptors. Each failure in a row doubles the time until the next try.
+    fn put_off_starts(&mut self, now: Instant) {
+        let pause = FIRST_PAUSE.saturating_mul(1 << self.failed_starts.min(16)).min(LONGEST_PAUSE);
+        self.failed_starts += 1;
+        self.next_start = now.checked_add(pause);
     }
 
     fn may_start(&self) -> bool {
@@ -326,6 +344,7 @@ impl Core {
     pub(super) fn on_start_failed(&mut self, index: u32, reason: String, now: Instant) {
         self.last_loss = Some(WorkerLoss { reason, ..WorkerLoss::default() });
         self.scheduler.handle_start_failed(now);
+        self.put_off_starts(now);
         self.starts.push(index);
         self.changed = true;
     }
@@ -339,6 +358,8 @@ impl Core {
         let key = self.scheduler.handle_worker_ready(now, index, 1);
         worker.life = Life::Ready;
         worker.key = Some(key);
+        self.failed_starts = 0;
+        self.next_start = None;
         if self.by_key.len() <= key.slot() {
             self.by_key.resize(key.slot() + 1, NOBODY);
         }
@@ -385,6 +406,7 @@ impl Core {
             if worker.life == Life::Starting {
                 self.last_loss = Some(with_hint(loss));
                 self.scheduler.handle_start_failed(now);
+                self.put_off_starts(now);
             }
             return;
         };
@@ -419,10 +441,11 @@ impl Core {
         }
     }
 
-    /// When the next worker gets too old, or has taken too long to start or to leave.
+    /// When the next worker is to be started, gets too old, or has taken too long to start or to leave.
     pub(super) fn next_deadline(&self, config: &ProcessConfig) -> Option<Instant> {
+        let start = self.next_start.filter(|_| !self.starts.is_empty() && self.may_start());
         let deadlines = self.workers.values().filter_map(|it| it.deadline(config));
-        deadlines.min()
+        deadlines.chain(start).min()
     }
 
     /// Looks after workers whose time is up.
@@ -523,8 +546,9 @@ impl Core {
     }
 
     /// Whether the reaper has something to do at once.
-    pub(super) fn has_work_for_reaper(&self) -> bool {
-        (!self.starts.is_empty() && self.may_start()) || !self.full.is_empty()
+    pub(super) fn has_work_for_reaper(&self, now: Instant) -> bool {
+        let is_due = self.next_start.is_none_or(|at| at <= now);
+        (!self.starts.is_empty() && is_due && self.may_start()) || !self.full.is_empty()
     }
 
     /// Ends a worker.
@@ -729,7 +753,7 @@ impl Core {
             (Some(at), Some(until)) => at < until,
             (Some(_), None) => true,
             (None, _) => false,
-        } || self.has_work_for_reaper()
+        } || self.has_work_for_reaper(now)
             || self.scheduler.is_drained();
     }
 
@@ -979,6 +1003,12 @@ fn with_hint(mut loss: WorkerLoss) -> WorkerLoss {
 }
 
 const INIT_HINT: &str = "is `executor::init()` the first line of main?";
+
+/// How long a start waits after one that has failed. Ten in a row, after which a pool gives up by default, take a second.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+
+/// The longest that a start waits after those that have failed.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// No worker has this number.
 const NOBODY: u64 = u64::MAX;

@@ -98,7 +98,7 @@ impl Reaper {
     fn run(&mut self) -> io::Result<()> {
         let mut events = Vec::with_capacity(64);
         loop {
-            let (starts, full) = self.pool.with_core(|core, _| (core.take_starts(), core.take_full()));
+            let (starts, full) = self.pool.with_core(|core, now| (core.take_starts(now), core.take_full()));
             for id in full {
                 self.wait_for_writable(id, true)?;
             }
@@ -113,7 +113,7 @@ impl Reaper {
             let until = self.pool.with_core(|core, now| {
                 let other = core.next_deadline(&self.pool.config);
                 // Something that came up since the last look is not slept over.
-                if core.has_work_for_reaper() { Some(now) } else { core.sleep_until(other) }
+                if core.has_work_for_reaper(now) { Some(now) } else { core.sleep_until(other) }
             });
             self.poll(&mut events, until.map(time_until))?;
             let config = &self.pool.config;
