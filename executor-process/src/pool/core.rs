@@ -702,6 +702,8 @@ impl Core {
             Job::from_encoded(frame.target, frame.arg.to_vec(), frame.is_async, frame.options, shares, sink);
         worker.nested.insert(nested, handle);
         if job.set_owner(pool.owner(), 0) {
+            // They do not wait for room, and are counted all the same: `release` takes them off.
+            pool.bytes.fetch_add(counted_bytes(&job), Ordering::Relaxed);
             let depth = self.depth_at(id).saturating_add(1);
             self.submit(job, depth, now);
         }
