@@ -1,0 +1,212 @@
+//! Workers that die, in all ways and all the time.
+
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+use executor_core::{ExecutorExt, TaskError, context};
+
+use crate::support::{
+    Folder, children, config, error, kill, lost, note, noted, open, outcome, tally, value, workers,
+};
+
+crate::tests![
+    workers_killed_every_50_ms_cost_retries_only,
+    without_retries_each_kill_costs_at_most_one_task,
+    the_error_tells_how_the_worker_died,
+    a_task_beyond_the_memory_limit_dies_of_it,
+    last_words_are_the_last_hundred_lines,
+    a_child_of_a_task_that_lives_on_keeps_nobody_waiting,
+];
+
+const TASKS: u64 = 20_000;
+
+/// Some 200 µs of work, in any build.
+fn work(n: u64) -> u64 {
+    let end = std::time::Instant::now() + Duration::from_micros(200);
+    let mut sum = n;
+    while std::time::Instant::now() < end {
+        sum = std::hint::black_box(sum.wrapping_mul(31));
+    }
+    std::hint::black_box(sum);
+    n * n
+}
+
+/// Kills one of the workers at random every 50 ms while `f` runs; how many.
+fn while_killing(f: impl FnOnce()) -> usize {
+    let (done, is_done) = channel::<()>();
+    std::thread::scope(|scope| {
+        let killer = scope.spawn(move || {
+            let mut kills = 0;
+            let mut random = 0x9E37_79B9_7F4A_7C15u64;
+            while is_done.recv_timeout(Duration::from_millis(50)) == Err(RecvTimeoutError::Timeout) {
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                let workers = children();
+                if !workers.is_empty() {
+                    kill(workers[random as usize % workers.len()], libc::SIGKILL);
+                    kills += 1;
+                }
+            }
+            kills
+        });
+        f();
+        drop(done);
+        killer.join().expect("the killer does not panic")
+    })
+}
+
+fn workers_killed_every_50_ms_cost_retries_only() {
+    let ex = workers(2);
+    let kills = while_killing(|| {
+        let futures: Vec<_> = (0..TASKS).map(|n| ex.task(work, n).retries(10).submit()).collect();
+        for (n, future) in (0..).zip(futures) {
+            assert_eq!(value(future), n * n);
+        }
+    });
+    assert!(kills > 10, "{kills} workers were killed");
+}
+
+fn without_retries_each_kill_costs_at_most_one_task() {
+    let ex = workers(2);
+    let folder = Folder::new();
+    let begun = folder.path("begun");
+    let task = |(begun, n): (String, u64)| {
+        note(&begun, &n.to_string());
+        (work(n), context().attempt())
+    };
+    let mut lost = 0;
+    let kills = while_killing(|| {
+        let futures: Vec<_> = (0..TASKS).map(|n| ex.submit(task, (begun.clone(), n))).collect();
+        for (n, future) in (0..).zip(futures) {
+            match outcome(future) {
+                Ok(value) => assert_eq!(value, (n * n, 1)),
+                Err(TaskError::WorkerLost { signal: Some(libc::SIGKILL), attempts: 1, .. }) => lost += 1,
+                Err(other) => panic!("WorkerLost was expected, not: {other}"),
+            }
+        }
+    });
+    assert!(kills > 10, "{kills} workers were killed");
+    assert!(lost > 0 && lost <= kills, "{lost} tasks were lost by {kills} kills");
+    let begun = tally(noted(&begun));
+    assert!(begun.values().all(|times| *times == 1), "each was begun once");
+    // A worker may be killed between its claim and the first line of the body.
+    assert!(begun.len() + lost >= TASKS as usize, "{} were begun, {lost} were lost", begun.len());
+}
+
+#[inline(never)]
+#[expect(unconditional_recursion, reason = "it is to overflow the stack")]
+fn recurse(above: &mut [u32; 1024]) -> u32 {
+    let mut frame = [above[7]; 1024];
+    std::hint::black_box(&mut frame);
+    recurse(&mut frame) + frame[above[3] as usize % 1024]
+}
+
+fn the_error_tells_how_the_worker_died() {
+    let ex = workers(1);
+    let abort = |()| -> () {
+        eprintln!("no way out of here");
+        std::process::abort()
+    };
+    let died = lost(error(ex.submit(abort, ())));
+    assert_eq!((died.exit, died.signal), (None, Some(libc::SIGABRT)));
+    assert_eq!(died.last_words.trim_end(), "no way out of here");
+    for part in ["SIGABRT", "attempt 1", "process ", "no way out of here"] {
+        assert!(died.text.contains(part), "{part} in {}", died.text);
+    }
+
+    let overflow = |()| recurse(&mut [1; 1024]);
+    let died = lost(error(ex.submit(overflow, ())));
+    assert_eq!((died.exit, died.signal), (None, Some(libc::SIGABRT)));
+    assert!(died.text.contains("overflowed its stack"), "{}", died.text);
+
+    let exit = |()| -> () {
+        eprintln!("good bye");
+        std::process::exit(42)
+    };
+    let died = lost(error(ex.submit(exit, ())));
+    assert_eq!((died.exit, died.signal), (Some(42), None));
+    assert!(died.text.contains("exit code 42") && died.text.contains("good bye"), "{}", died.text);
+
+    let exit = |()| -> () { std::process::exit(0) };
+    let died = lost(error(ex.submit(exit, ())));
+    assert_eq!((died.exit, died.signal), (Some(0), None), "a clean exit is a loss too");
+
+    let killed = |()| kill(std::process::id() as i32, libc::SIGKILL);
+    let died = lost(error(ex.submit(killed, ())));
+    assert_eq!((died.exit, died.signal), (None, Some(libc::SIGKILL)));
+    assert!(died.text.contains("SIGKILL"), "{}", died.text);
+    assert_eq!(died.last_words, "");
+}
+
+fn abort(_: ()) {
+    std::process::abort()
+}
+
+fn a_task_beyond_the_memory_limit_dies_of_it() {
+    let mut config = config(1);
+    config.memory_limit = Some(2 << 30);
+    let ex = open(config);
+    let allocate = |bytes: u64| vec![1u8; bytes as usize].iter().map(|byte| u64::from(*byte)).sum::<u64>();
+    assert_eq!(value(ex.submit(allocate, 1_000_000)), 1_000_000);
+    let died = lost(error(ex.submit(allocate, 3_000_000_000)));
+    assert_eq!((died.exit, died.signal), (None, Some(libc::SIGABRT)));
+    assert!(died.last_words.contains("memory allocation of 3000000000 bytes failed"), "{}", died.last_words);
+    assert_eq!(value(ex.submit(allocate, 1_000_000)), 1_000_000, "the next worker has the limit too");
+    assert_eq!(lost(error(ex.submit(allocate, 3_000_000_000))).signal, Some(libc::SIGABRT));
+}
+
+fn last_words_are_the_last_hundred_lines() {
+    let ex = workers(1);
+    let task = |lines: u64| -> () {
+        for line in 1..=lines {
+            eprintln!("line {line} of the end");
+        }
+        std::process::abort()
+    };
+    let words = lost(error(ex.submit(task, 2000))).last_words;
+    let lines: Vec<&str> = words.lines().collect();
+    assert_eq!((lines.len(), lines[0], lines[99]), (100, "line 1901 of the end", "line 2000 of the end"));
+}
+
+/// Forks, and does not wait for the child, which holds all that the worker has open.
+fn leave_a_child((gate, own_session): (String, bool)) -> i32 {
+    // SAFETY: the child calls nothing that takes a lock which another thread may have held at the fork, except for
+    // malloc's, which the C library makes usable in the child.
+    match unsafe { libc::fork() } {
+        0 => {
+            if own_session {
+                // SAFETY: a plain system call.
+                unsafe { libc::setsid() };
+            }
+            crate::support::pass(&gate, u64::from(std::process::id()));
+            // SAFETY: ends this process without running what belongs to its parent.
+            unsafe { libc::_exit(0) }
+        }
+        pid => pid,
+    }
+}
+
+fn a_child_of_a_task_that_lives_on_keeps_nobody_waiting() {
+    // In the worker's process group, it ends with the worker.
+    let ex = workers(1);
+    let mut gate = crate::support::Gate::new();
+    let child = value(ex.submit(leave_a_child, (gate.address(), false)));
+    assert_eq!(gate.next(), child as u64, "it lives");
+    let process = crate::support::watch(child);
+    let died = lost(error(ex.submit(abort, ())));
+    assert_eq!(died.signal, Some(libc::SIGABRT), "although the child holds the channel and the pipes");
+    crate::support::await_ends("the child has ended with the worker", [process]);
+    assert_eq!(value(ex.submit(|n: u64| n, 1)), 1);
+
+    // In a session of its own, it lives on.
+    let child = value(ex.submit(leave_a_child, (gate.address(), true)));
+    assert_eq!(gate.next(), child as u64);
+    let process = crate::support::watch(child);
+    assert_eq!(lost(error(ex.submit(abort, ()))).signal, Some(libc::SIGABRT));
+    assert_eq!(value(ex.submit(|n: u64| n, 1)), 1);
+    futures::executor::block_on(executor_core::Executor::shutdown(&ex, executor_core::Shutdown::Drain));
+    assert!(process.is_some(), "the child lives on");
+    gate.open();
+    crate::support::await_ends("the child goes on and ends", [process]);
+}
