@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+mod bytes;
 mod cli;
 mod helper;
 mod plot;
@@ -22,6 +23,7 @@ use workload::Workload;
 
 fn main() -> ExitCode {
     // Whoever starts workers by running this program again takes over here, before anything else.
+    executor_process::init();
     procspawn::init();
 
     match run() {

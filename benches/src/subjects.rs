@@ -1,11 +1,12 @@
 //! All that is measured, one file per subject or per kind of them.
 
 use crate::pool;
-use crate::subject::{BenchError, Family, Pool, Sample, Subject};
+use crate::subject::{BenchError, Family, Pool, Sample, Side, Subject};
 use crate::workload::{Scale, Speed, Workload};
 
 mod affinity;
 pub mod limits;
+mod ours;
 mod procspawn_pool;
 mod python;
 mod rayon_iter;
@@ -17,11 +18,13 @@ mod threadpool_oneshot;
 /// Every subject, in the order in which they take turns.
 pub fn all() -> Vec<Box<dyn Subject>> {
     vec![
+        ours::thread(),
         affinity::subject(),
         threadpool_oneshot::subject(),
         rayon_oneshot::subject(),
         rayon_iter::subject(),
         spawn_blocking::subject(),
+        ours::process(),
         procspawn_pool::subject(),
         python::process_pool(),
         python::multiprocessing_pool(),
@@ -39,6 +42,7 @@ const THREAD_POOL: &[Workload] =
 struct PoolSubject<P> {
     name: &'static str,
     family: Family,
+    side: Side,
     speed: Speed,
     workloads: &'static [Workload],
     open: fn() -> Result<P, BenchError>,
@@ -52,7 +56,7 @@ impl<P: Pool + 'static> PoolSubject<P> {
         workloads: &'static [Workload],
         open: fn() -> Result<P, BenchError>,
     ) -> Box<dyn Subject> {
-        Box::new(Self { name, family, speed, workloads, open })
+        Box::new(Self { name, family, side: Side::Peer, speed, workloads, open })
     }
 }
 
@@ -63,6 +67,10 @@ impl<P: Pool> Subject for PoolSubject<P> {
 
     fn family(&self) -> Family {
         self.family
+    }
+
+    fn side(&self) -> Side {
+        self.side
     }
 
     fn workloads(&self) -> &[Workload] {

@@ -8,6 +8,7 @@ use std::fmt;
 use std::io::{self, Read};
 use std::str::FromStr;
 
+use crate::bytes::Bytes;
 use crate::cli::{UnknownName, nearest};
 
 /// Workers of every subject: threads, processes or slots.
@@ -222,7 +223,7 @@ pub fn burn(x: u64) -> u64 {
 }
 
 /// The task of `payload`.
-pub fn echo(bytes: Vec<u8>) -> Vec<u8> {
+pub fn echo(bytes: Bytes) -> Bytes {
     bytes
 }
 

@@ -6,6 +6,7 @@
 use procspawn::{JoinHandle, Pool as ProcPool};
 
 use super::PoolSubject;
+use crate::bytes::Bytes;
 use crate::subject::{BenchError, Family, Handle, Pool, Subject};
 use crate::workload::{self, Speed, WORKERS, Workload};
 
@@ -53,8 +54,8 @@ impl Pool for Procspawn {
     }
 
     fn echo(&self, bytes: Vec<u8>) -> Result<Vec<u8>, BenchError> {
-        let echoed = self.pool.spawn(bytes, workload::echo).join();
-        echoed.map_err(BenchError::failed)
+        let echoed = self.pool.spawn(Bytes(bytes), workload::echo).join();
+        Ok(echoed.map_err(BenchError::failed)?.0)
     }
 }
 

@@ -18,6 +18,7 @@ use tarpc::tokio_serde::formats::Bincode;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
+use crate::bytes::Bytes;
 use crate::helper::{Helper, Role};
 use crate::pool;
 use crate::subject::{BenchError, Family, Handle, Pool, Sample, Subject};
@@ -58,7 +59,7 @@ trait Tasks {
     async fn noop(x: u64) -> u64;
     async fn burn(x: u64) -> u64;
     async fn hold(path: String) -> u64;
-    async fn echo(bytes: Vec<u8>) -> Vec<u8>;
+    async fn echo(bytes: Bytes) -> Bytes;
 }
 
 #[derive(Clone)]
@@ -77,7 +78,7 @@ impl Tasks for Worker {
         workload::hold(path)
     }
 
-    async fn echo(self, _: Context, bytes: Vec<u8>) -> Vec<u8> {
+    async fn echo(self, _: Context, bytes: Bytes) -> Bytes {
         workload::echo(bytes)
     }
 }
@@ -143,8 +144,8 @@ impl Pool for Tarpc {
     }
 
     fn echo(&self, bytes: Vec<u8>) -> Result<Vec<u8>, BenchError> {
-        let echoed = self.runtime.block_on(self.client.echo(patient(), bytes));
-        echoed.map_err(BenchError::failed)
+        let echoed = self.runtime.block_on(self.client.echo(patient(), Bytes(bytes)));
+        Ok(echoed.map_err(BenchError::failed)?.0)
     }
 }
 
