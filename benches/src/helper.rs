@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
 
 use crate::subject::BenchError;
-use crate::subjects::{limits, tarpc_peer};
+use crate::subjects::{limits, tarpc_peer, tcp_agent};
 
 /// The hidden first argument of a helper; the role follows.
 pub const HELPER: &str = "__helper";
@@ -23,16 +23,19 @@ pub enum Role {
     EchoPayload,
     /// Serves tarpc on a port that it prints.
     TarpcServer,
+    /// Our agent, on a port that it prints.
+    Agent,
 }
 
 impl Role {
-    const ALL: [Role; 3] = [Role::EchoPing, Role::EchoPayload, Role::TarpcServer];
+    const ALL: [Role; 4] = [Role::EchoPing, Role::EchoPayload, Role::TarpcServer, Role::Agent];
 
     fn name(self) -> &'static str {
         match self {
             Role::EchoPing => "echo-ping",
             Role::EchoPayload => "echo-payload",
             Role::TarpcServer => "tarpc-server",
+            Role::Agent => "agent",
         }
     }
 
@@ -52,6 +55,7 @@ impl Role {
             Role::EchoPing => limits::serve_pings(&stdin),
             Role::EchoPayload => limits::serve_payloads(&stdin),
             Role::TarpcServer => tarpc_peer::serve_until_end_of(stdin),
+            Role::Agent => tcp_agent::serve_until_end_of(stdin),
         }
     }
 }

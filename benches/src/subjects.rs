@@ -13,6 +13,7 @@ mod rayon_iter;
 mod rayon_oneshot;
 mod spawn_blocking;
 pub mod tarpc_peer;
+pub mod tcp_agent;
 mod threadpool_oneshot;
 
 /// Every subject, in the order in which they take turns.
@@ -29,6 +30,7 @@ pub fn all() -> Vec<Box<dyn Subject>> {
         python::process_pool(),
         python::multiprocessing_pool(),
         limits::socketpair(),
+        tcp_agent::subject(),
         tarpc_peer::subject(),
         limits::tcp(),
     ]

@@ -67,6 +67,10 @@ impl Ours {
     pub fn new(executor: impl Executor) -> Self {
         Self { executor: Arc::new(executor) }
     }
+
+    pub fn executor(&self) -> &Arc<dyn Executor> {
+        &self.executor
+    }
 }
 
 impl Pool for Ours {

@@ -1,0 +1,147 @@
+//! `tcp`: our agent on loopback, in a process of its own, with two slots and a key, so that all that travels is
+//! encrypted.
+//!
+//! The agent is this program as a helper. It reads from its standard input the folder of its files, which the sample
+//! makes: the key in `cluster.key`, the executables of its clients in `cache`; then it prints its address and serves
+//! until that input ends.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::path::Path;
+use std::thread;
+
+use executor_core::{Config, ExecutorExt};
+use executor_remote::address::Address;
+use executor_remote::key::ClusterKey;
+use executor_remote::{Agent, AgentConfig, RemoteConfig, RemoteExecutor};
+use tempfile::TempDir;
+
+use super::ours::Ours;
+use crate::helper::{Helper, Role};
+use crate::pool;
+use crate::subject::{BenchError, Family, Sample, Side, Subject};
+use crate::workload::{self, Scale, Speed, WORKERS, Workload};
+
+/// The cluster key, in the agent's folder.
+const KEY: &str = "cluster.key";
+
+pub fn subject() -> Box<dyn Subject> {
+    Box::new(Tcp)
+}
+
+struct Tcp;
+
+impl Subject for Tcp {
+    fn name(&self) -> &str {
+        "tcp"
+    }
+
+    fn family(&self) -> Family {
+        Family::Network
+    }
+
+    fn side(&self) -> Side {
+        Side::Ours
+    }
+
+    fn workloads(&self) -> &[Workload] {
+        &Workload::ALL
+    }
+
+    /// The agent is there before the measurement, and it has this executable in its cache: a first client has left
+    /// it there. `startup` times the connection, the start of the workers, and a task.
+    fn sample(&self, workload: Workload, quick: bool) -> Result<Sample, BenchError> {
+        let running = RunningAgent::start()?;
+        let first = running.connect()?;
+        let uploaded = first.executor().submit(workload::noop, 1).wait();
+        uploaded.map_err(BenchError::failed)?;
+        drop(first);
+        let scale = Scale::new(Speed::Millions, quick);
+        pool::measure(workload, scale, || running.connect())
+    }
+}
+
+/// An agent process; it ends with its lifeline, so with this value or this process.
+struct RunningAgent {
+    url: String,
+    _helper: Helper,
+    _lifeline: io::PipeWriter,
+    _folder: TempDir,
+}
+
+impl RunningAgent {
+    fn start() -> Result<Self, BenchError> {
+        let folder = tempfile::tempdir().map_err(BenchError::io("cannot make a folder"))?;
+        let key = folder.path().join(KEY);
+        ClusterKey::generate().and_then(|generated| generated.write_new(&key)).map_err(BenchError::failed)?;
+
+        let (input, mut lifeline) = io::pipe().map_err(BenchError::io("cannot make a pipe"))?;
+        let mut helper = Helper::start(Role::Agent, input)?;
+        writeln!(lifeline, "{}", folder.path().display())
+            .map_err(BenchError::io("cannot tell the agent its folder"))?;
+        let mut address = String::new();
+        BufReader::new(helper.stdout())
+            .read_line(&mut address)
+            .map_err(BenchError::io("cannot read the address of the agent"))?;
+        let url = format!("tcp://{}?key={}", address.trim(), key.display());
+        Ok(Self { url, _helper: helper, _lifeline: lifeline, _folder: folder })
+    }
+
+    fn connect(&self) -> Result<Ours, BenchError> {
+        let config = Config::from_url(&self.url).map_err(BenchError::failed)?;
+        let config = RemoteConfig::from_config(&config).map_err(BenchError::failed)?;
+        Ok(Ours::new(RemoteExecutor::open(config).map_err(BenchError::failed)?))
+    }
+}
+
+/// The agent: reads its folder, prints its address, and serves until `lifeline` ends.
+///
+/// # Errors
+///
+/// When it cannot listen.
+pub fn serve_until_end_of(lifeline: File) -> io::Result<()> {
+    let mut lifeline = BufReader::new(lifeline);
+    let mut folder = String::new();
+    lifeline.read_line(&mut folder)?;
+    let agent = bind(Path::new(folder.trim_end()))?;
+    println!("{}", agent.local_addr());
+    io::stdout().flush()?;
+
+    let handle = agent.handle();
+    let serving = thread::spawn(move || agent.run());
+    lifeline.read_to_end(&mut Vec::new())?;
+    handle.stop();
+    match serving.join() {
+        Ok(served) => served.map_err(io::Error::other),
+        Err(_) => Err(io::Error::other("the agent panicked")),
+    }
+}
+
+fn bind(folder: &Path) -> io::Result<Agent> {
+    let key = ClusterKey::read(folder.join(KEY)).map_err(io::Error::other)?;
+    let loopback: Address = "127.0.0.1:0".parse().map_err(io::Error::other)?;
+    let config =
+        AgentConfig::new(loopback).with_key(key).with_slots(WORKERS).with_cache_folder(folder.join("cache"));
+    Agent::bind(config).map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_agent_serves_nobody_without_its_key() {
+        let folder = tempfile::tempdir().unwrap();
+        ClusterKey::generate().unwrap().write_new(folder.path().join(KEY)).unwrap();
+        let agent = bind(folder.path()).unwrap();
+        let (address, handle) = (agent.local_addr(), agent.handle());
+        let serving = thread::spawn(move || agent.run());
+
+        let stranger = RemoteExecutor::open(RemoteConfig::new([address.into()])).unwrap();
+        let error = stranger.submit(workload::noop, 1).wait().unwrap_err().to_string();
+        assert!(error.contains("key"), "{error}");
+
+        handle.stop();
+        serving.join().unwrap().unwrap();
+    }
+}
