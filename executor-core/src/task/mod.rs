@@ -32,6 +32,8 @@ mod body;
 pub(crate) mod cell;
 mod future;
 mod job;
+#[cfg(all(test, loom))]
+mod loom;
 mod options;
 mod owner;
 pub(crate) mod park;
