@@ -215,8 +215,8 @@ impl Queue {
 
     #[inline]
     fn slot(&self, entry: Entry, slot: u64) -> &AtomicPtr<()> {
-        let segment = self.arena[entry.place() as usize].get_or_init(Segment::new);
-        &segment.slots[slot as usize]
+        let segment = self.arena[entry.place() as usize].get();
+        &segment.expect("an entry is made after its segment").slots[slot as usize]
     }
 
     #[inline]
@@ -246,6 +246,7 @@ impl Queue {
         let (place, tag) = match spares.free.pop() {
             Some((place, tag)) => (place, 1 - tag),
             None => {
+                self.arena[spares.used as usize].get_or_init(Segment::new);
                 spares.used += 1;
                 // Fresh slots are null, which counts as tag 0: not written yet in a use of tag 1.
                 (spares.used - 1, 1)
