@@ -314,9 +314,9 @@ impl OwnedScope {
     }
 }
 
-/// Whether this thread runs a task at the moment.
+/// Whether this thread runs a task at the moment, or a piece of one.
 pub(crate) fn is_inside_task() -> bool {
-    with_current(|scope| scope.is_some())
+    with_current(|scope| scope.is_some()) || THREAD_HOST.with(|host| host.borrow().is_some())
 }
 
 /// A blocking wait on this thread, which may be inside of a task.
@@ -328,11 +328,6 @@ pub(crate) struct Wait<'a> {
 impl<'a> Wait<'a> {
     pub(crate) fn begin(waker: &'a Waker) -> Self {
         Self { host: with_current(waiting_host), waker }
-    }
-
-    /// Whether it is inside of a task.
-    pub(crate) fn is_hosted(&self) -> bool {
-        self.host.is_some()
     }
 
     pub(crate) fn help(&self) -> bool {

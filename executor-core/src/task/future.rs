@@ -225,14 +225,14 @@ impl<R> TaskFuture<R> {
         if context::is_inside_task() {
             return self.block_parked(deadline);
         }
+        if self.spin() {
+            return Ok(true);
+        }
         let began = Instant::now();
         if WAITED_SHORTLY.get() {
             while began.elapsed() < SHORT_WAIT && deadline.is_none_or(|deadline| Instant::now() < deadline) {
-                for _ in 0..SPINS {
-                    if self.is_done() {
-                        return Ok(true);
-                    }
-                    hint::spin_loop();
+                if self.spin() {
+                    return Ok(true);
                 }
             }
         }
@@ -244,10 +244,6 @@ impl<R> TaskFuture<R> {
     fn block_parked(&self, deadline: Option<Instant>) -> Result<bool, TaskError> {
         park::with_parker(|parker, waker| {
             let wait = Wait::begin(waker);
-            // Inside of a task there is better to do.
-            if !wait.is_hosted() && self.spin() {
-                return Ok(true);
-            }
             loop {
                 while !self.is_done() && wait.help() {}
                 if self.is_done() || !self.task.register(waker) {
