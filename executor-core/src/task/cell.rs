@@ -343,6 +343,13 @@ impl Ref {
         header.state.transition_to_held()
     }
 
+    /// Only by the job, before it is handed over or when it has come back.
+    #[inline]
+    pub(super) fn watch(&self, owner: u32) {
+        // Published with the job itself: its future can get here only after that.
+        self.header().owner.store(owner, Ordering::Release);
+    }
+
     pub(super) fn set_contested(&self) {
         self.header().state.set_contested();
     }
@@ -548,6 +555,9 @@ impl Ref {
                     if let Some(waker) = unsafe { self.take_waker() } {
                         waker.wake();
                     }
+                }
+                if let Some(owner) = owner::find(header.owner.load(Ordering::Acquire)) {
+                    owner.on_cancelled(&header.word, header.id);
                 }
                 super::CancelOutcome::Cancelled
             }

@@ -151,6 +151,18 @@ impl Job {
         self.task.set_owner(owner.get(), word)
     }
 
+    /// Lets `owner` know when the future cancels the task before it begins, and answer for it afterwards, without taking
+    /// charge: the future still decides alone. Ends with [`unwatch`](Self::unwatch).
+    #[inline]
+    pub fn watch(&self, owner: &OwnerId) {
+        self.task.watch(owner.get());
+    }
+
+    /// For a job that goes back to its submitter.
+    pub fn unwatch(&self) {
+        self.task.watch(0);
+    }
+
     /// A word for the backend's own use, such as a queue link; 0 at first.
     pub fn word(&self) -> &AtomicU64 {
         self.task.word()

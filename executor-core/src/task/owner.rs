@@ -33,6 +33,10 @@ pub trait Owner: Send + Sync {
 
     /// Whether the task's body has begun, as far as is known here.
     fn has_begun(&self, word: &AtomicU64, task: TaskId) -> bool;
+
+    /// A task that the backend only [watches](super::Job::watch) has been cancelled by its future. Its job has not begun and never
+    /// will; the backend comes across it in its queue.
+    fn on_cancelled(&self, _word: &AtomicU64, _task: TaskId) {}
 }
 
 /// Names a registered [`Owner`]. The registration ends when this is dropped.
@@ -68,6 +72,9 @@ impl Drop for OwnerId {
 
 /// The backend that holds a job, if it still exists.
 pub(super) fn find(id: u32) -> Option<std::sync::Arc<dyn Owner>> {
+    if id == 0 {
+        return None;
+    }
     let owners = OWNERS.read().unwrap_or_else(PoisonError::into_inner);
     owners.as_ref()?.get(&id)?.upgrade()
 }
