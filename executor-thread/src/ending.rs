@@ -2,8 +2,9 @@
 //!
 //! # The protocol
 //!
-//! 1. **Close.** The queues refuse later tasks, in the same atomic steps that take tasks. So what is in there is all there will be.
-//! 2. **Sweep**, unless it is a `Drain`. The mode is set; from then on, threads take no task out of the queue. A thread of its own, so that the caller is
+//! 1. **Close.** The queues refuse later tasks, in the same atomic steps that take tasks. While a pool drains, what its tasks
+//!    submit is still taken: they need it to end.
+//! 2. **Sweep**, unless it is a `Drain`. Now tasks are refused too, so that what is in the queue is all there will be. The mode is set; from then on, threads take no task out of the queue. A thread of its own, so that the caller is
 //!    not held up, takes all of them out and resolves them as cancelled.
 //! 3. **Kill**, after the sweep: the same thread resolves what is running as cancelled (see `seat`).
 //! 4. **End.** When the queue is empty and nothing runs, the rayon pool is dropped, which lets its threads end; the last of
@@ -87,6 +88,9 @@ impl Shared {
         };
         self.close();
         let before = self.ending.mode.fetch_max(mode, Ordering::SeqCst);
+        if mode >= SWEEP {
+            self.side.seal();
+        }
         if mode >= SWEEP && before < mode {
             self.start_sweep(mode);
         }
@@ -125,6 +129,10 @@ impl Shared {
     /// Ends the threads, if the pool is closed and nothing is left to do.
     pub(crate) fn end_if_done(&self) {
         if self.ending.mode.load(Ordering::SeqCst) == OPEN || !self.is_done() {
+            return;
+        }
+        // Somebody may have kept a task's handle, and submit by it at this moment: before the seal, or refused.
+        if !self.side.seal_if(|| self.is_done()) {
             return;
         }
         if self.ending.has_ended.swap(true, Ordering::SeqCst) {

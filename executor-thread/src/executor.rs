@@ -30,6 +30,8 @@ use crate::shared::Shared;
 #[derive(Clone)]
 pub struct ThreadExecutor {
     guard: Arc<Guard>,
+    /// Whether a task has it from its context: what it submits by it is taken also while the pool drains.
+    is_of_task: bool,
 }
 
 /// What all handles have together; its drop is the drop of the last one.
@@ -53,13 +55,13 @@ impl ThreadExecutor {
         config.check()?;
         let guard = Arc::new(Guard { shared: Shared::open(&config)? });
         guard.shared.set_guard(&guard);
-        Ok(Self { guard })
+        Ok(Self { guard, is_of_task: false })
     }
 
-    /// A handle for a task of the pool. If all others are gone, it is one of a pool that is closed.
+    /// A handle for a task of the pool. If all others are gone, the pool is closed, and only its tasks still submit.
     pub(crate) fn of(shared: &Arc<Shared>) -> Self {
         let guard = shared.guard().unwrap_or_else(|| Arc::new(Guard { shared: Arc::clone(shared) }));
-        Self { guard }
+        Self { guard, is_of_task: true }
     }
 
     /// Runs any closure, captures and all. Only here, and not on `dyn Executor`: a closure cannot leave its process.
@@ -119,7 +121,7 @@ impl ThreadExecutor {
 impl Executor for ThreadExecutor {
     #[inline]
     fn submit_job(&self, job: Job) -> Result<(), Rejected> {
-        self.guard.shared.submit(job)
+        self.guard.shared.submit(job, self.is_of_task)
     }
 
     async fn ready(&self) -> Result<(), TaskError> {

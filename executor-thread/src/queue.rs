@@ -91,7 +91,7 @@ impl Entry {
 }
 
 impl Queue {
-    /// For a queue in which there are never more than `capacity` pointers, at most [`MAX_CAPACITY`].
+    /// For a queue in which at least `capacity` pointers fit, at most [`MAX_CAPACITY`].
     pub(crate) fn new(capacity: usize) -> Self {
         assert!(capacity <= MAX_CAPACITY, "the capacity is checked by the configuration");
         let segments = capacity.div_ceil(SLOTS as usize) + 2;
@@ -105,11 +105,16 @@ impl Queue {
         }
     }
 
-    /// Appends, unless there are `limit` pointers already. `pointer` is aligned to at least 2.
+    /// How many pointers fit.
+    pub(crate) fn capacity(&self) -> u64 {
+        (self.directory.len() as u64 - 2) * SLOTS
+    }
+
+    /// Appends, unless there are `limit` pointers already; never more than fit. `pointer` is aligned to at least 2.
     #[inline]
     pub(crate) fn push(&self, pointer: NonNull<()>, limit: u64) -> Result<(), Refused> {
         debug_assert_eq!(pointer.addr().get() & 1, 0, "the lowest bit holds the tag");
-        let number = self.take_number(limit)?;
+        let number = self.take_number(limit.min(self.capacity()))?;
         let (segment, slot) = (number / SLOTS, number % SLOTS);
         let entry = self.installed(segment);
         let tagged = pointer.as_ptr().map_addr(|address| address | entry.tag());

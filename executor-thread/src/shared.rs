@@ -1,10 +1,13 @@
 //! What the threads, the handles and the jobs of a pool share.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 
-use executor_core::{Job, JobHandle, OpenError, Rejected, Stats, TaskError, TaskId};
+use executor_core::{
+    CancelOutcome, Job, JobHandle, OpenError, Owner, OwnerId, Rejected, Stats, TaskError, TaskId,
+    register_owner,
+};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::config::{SCHEME, ThreadConfig};
@@ -40,6 +43,9 @@ pub(crate) struct Shared {
     pub(crate) deep: AtomicU64,
     pub(crate) stack_size: usize,
     capacity: u64,
+    /// Tasks in the queue that have been cancelled; for a moment less than 0, when one is come across before it is counted.
+    cancelled: AtomicI64,
+    owner: OwnerId,
     /// `None` before the start and after the end.
     pool: RwLock<Option<ThreadPool>>,
     /// The handles' guard, for as long as there is a handle.
@@ -49,7 +55,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn open(config: &ThreadConfig) -> Result<Arc<Self>, OpenError> {
         let threads = config.workers;
-        let shared = Arc::new(Self {
+        let shared = Arc::new_cyclic(|this: &Weak<Self>| Self {
             queue: Queue::new(config.queue),
             side: Side::new(threads),
             places: Places::new(threads),
@@ -66,6 +72,8 @@ impl Shared {
             deep: AtomicU64::new(0),
             stack_size: config.stack_size,
             capacity: config.queue as u64,
+            cancelled: AtomicI64::new(0),
+            owner: register_owner(this.clone()),
             pool: RwLock::new(None),
             guard: OnceLock::new(),
         });
@@ -96,11 +104,22 @@ impl Shared {
     // ---- submitting --------------------------------------------------------------------------------------------
 
     #[inline]
-    pub(crate) fn submit(self: &Arc<Self>, job: Job) -> Result<(), Rejected> {
-        match self.lane_of(&job) {
-            Err(error) => return Err(Rejected { job, error }),
-            Ok(None) => self.push(job)?,
-            Ok(Some(lane)) => self.push_aside(job, lane)?,
+    /// `by_task` says that the handle is a task's, on whichever thread it is used.
+    pub(crate) fn submit(self: &Arc<Self>, job: Job, by_task: bool) -> Result<(), Rejected> {
+        job.watch(&self.owner);
+        let pushed = match self.lane_of(&job) {
+            Err(error) => Err(Rejected { job, error }),
+            Ok(None) => match self.push(job) {
+                Err(Rejected { job, error: TaskError::Closed }) if by_task => {
+                    self.push_aside(job, Lane::Priority(0), true)
+                }
+                pushed => pushed,
+            },
+            Ok(Some(lane)) => self.push_aside(job, lane, by_task),
+        };
+        if let Err(rejected) = pushed {
+            rejected.job.unwatch();
+            return Err(rejected);
         }
         self.notify();
         Ok(())
@@ -125,7 +144,7 @@ impl Shared {
 
     #[inline]
     fn push(&self, job: Job) -> Result<(), Rejected> {
-        let limit = self.capacity.saturating_sub(self.side.len() + self.asyncs.len());
+        let limit = self.limit().saturating_sub(self.side.len() + self.asyncs.len());
         let raw = job.into_raw();
         self.queue.push(raw, limit).map_err(|refused| {
             // SAFETY: the pointer has just been made by `into_raw`, and the queue has not taken it.
@@ -133,9 +152,10 @@ impl Shared {
         })
     }
 
-    fn push_aside(self: &Arc<Self>, job: Job, lane: Lane) -> Result<(), Rejected> {
-        let limit = self.capacity.saturating_sub(self.queue.len() + self.asyncs.len());
-        self.side.push(job, lane, limit).map_err(|(job, refused)| reject(job, refused))?;
+    fn push_aside(self: &Arc<Self>, job: Job, lane: Lane, by_task: bool) -> Result<(), Rejected> {
+        let by_task = by_task || worker::index_in(self).is_some();
+        let limit = self.limit().saturating_sub(self.queue.len() + self.asyncs.len());
+        self.side.push(job, lane, by_task, limit).map_err(|(job, refused)| reject(job, refused))?;
         if let Lane::Mail(thread) = lane {
             self.with_pool(|pool| {
                 // Which reaches the thread when it looks for work; if it is a drainer or waits in a task, it looks anyway.
@@ -219,7 +239,19 @@ impl Shared {
     }
 
     pub(crate) fn has_room(&self) -> bool {
-        self.queued() + self.asyncs.len() < self.capacity
+        self.queued() + self.asyncs.len() < self.limit()
+    }
+
+    /// How many tasks may be in the queue: those that are cancelled and have not been come across do not count, as far as they fit.
+    #[inline]
+    fn limit(&self) -> u64 {
+        let cancelled = u64::try_from(self.cancelled.load(Ordering::SeqCst)).unwrap_or(0);
+        (self.capacity + cancelled).min(self.queue.capacity())
+    }
+
+    /// A task was come across that had been cancelled in the queue.
+    pub(crate) fn on_gone(&self) {
+        self.cancelled.fetch_sub(1, Ordering::SeqCst);
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -235,7 +267,8 @@ impl Shared {
     pub(crate) fn stats(&self) -> Stats {
         let mut stats = Stats::default();
         stats.workers = self.threads;
-        stats.queued = usize::try_from(self.queued()).unwrap_or(usize::MAX);
+        let cancelled = u64::try_from(self.cancelled.load(Ordering::SeqCst)).unwrap_or(0);
+        stats.queued = usize::try_from(self.queued().saturating_sub(cancelled)).unwrap_or(usize::MAX);
         let seats = self.seats.read().unwrap_or_else(PoisonError::into_inner);
         stats.running = self.asyncs.len() as usize + seats.iter().map(|it| it.running()).sum::<usize>();
         stats.finished = self.asyncs.finished() + seats.iter().map(|it| it.finished()).sum::<u64>();
@@ -259,6 +292,26 @@ impl Shared {
         let seats = self.seats.read().unwrap_or_else(PoisonError::into_inner).clone();
         seats.iter().for_each(|seat| seat.kill());
         self.asyncs.kill();
+    }
+}
+
+impl Owner for Shared {
+    fn cancel(&self, _word: &AtomicU64, _task: TaskId) -> CancelOutcome {
+        // It has begun; the flag has been raised before we are asked.
+        CancelOutcome::FlagRaised
+    }
+    fn revoke(&self, _word: &AtomicU64, _task: TaskId) -> bool {
+        false
+    }
+    fn progress(&self, _word: &AtomicU64, _task: TaskId) -> Option<f64> {
+        None
+    }
+    fn has_begun(&self, _word: &AtomicU64, _task: TaskId) -> bool {
+        false
+    }
+    fn on_cancelled(&self, _word: &AtomicU64, _task: TaskId) {
+        self.cancelled.fetch_add(1, Ordering::SeqCst);
+        self.room.ring();
     }
 }
 

@@ -41,7 +41,10 @@ pub(crate) struct Side {
 }
 
 struct Inner {
+    /// Whether only tasks that other tasks submit are taken.
     is_closed: bool,
+    /// Whether none is.
+    is_sealed: bool,
     priorities: BTreeMap<i32, VecDeque<Job>>,
     nested: Box<[VecDeque<Job>]>,
     nested_len: usize,
@@ -54,6 +57,7 @@ impl Side {
         Self {
             inner: Mutex::new(Inner {
                 is_closed: false,
+                is_sealed: false,
                 priorities: BTreeMap::new(),
                 nested: lanes(),
                 nested_len: 0,
@@ -84,10 +88,10 @@ impl Side {
         self.mail[me].load(Ordering::SeqCst) != 0
     }
 
-    /// Appends, unless there are `limit` tasks here already.
-    pub(crate) fn push(&self, job: Job, lane: Lane, limit: u64) -> Result<(), (Job, Refused)> {
+    /// Appends, unless there are `limit` tasks here already. `by_task` says whether a task submits it.
+    pub(crate) fn push(&self, job: Job, lane: Lane, by_task: bool, limit: u64) -> Result<(), (Job, Refused)> {
         let mut inner = self.lock();
-        if inner.is_closed {
+        if inner.is_sealed || (inner.is_closed && !by_task) {
             return Err((job, Refused::Closed));
         }
         if self.all.load(Ordering::Relaxed) >= limit {
@@ -164,9 +168,22 @@ impl Side {
         None
     }
 
-    /// Later pushes are refused.
+    /// Later pushes are refused, but for those by tasks.
     pub(crate) fn close(&self) {
         self.lock().is_closed = true;
+    }
+
+    /// Later pushes are refused.
+    pub(crate) fn seal(&self) {
+        self.lock().is_sealed = true;
+    }
+
+    /// As [`seal`](Self::seal), if there is nothing here and `is_done` agrees.
+    pub(crate) fn seal_if(&self, is_done: impl FnOnce() -> bool) -> bool {
+        let mut inner = self.lock();
+        let seals = self.len() == 0 && is_done();
+        inner.is_sealed |= seals;
+        seals
     }
 }
 

@@ -188,8 +188,9 @@ impl Worker {
         }
         let (outcome, handle) = job.run_keeping(&self.host, 1);
         drop(limit);
-        if let RunOutcome::Finished = outcome {
-            self.seat.count_finished();
+        match outcome {
+            RunOutcome::Gone => self.shared.on_gone(),
+            RunOutcome::Finished | RunOutcome::Async(_) => self.seat.count_finished(),
         }
         // Still absent, if the body has dropped the future that it waited for.
         self.return_from_absence();
@@ -202,7 +203,7 @@ impl Worker {
         match job.run_keeping(&self.host, 1).0 {
             RunOutcome::Async(body) => entry.spawn(body, limit),
             RunOutcome::Finished => self.seat.count_finished(),
-            RunOutcome::Gone => {}
+            RunOutcome::Gone => self.shared.on_gone(),
         }
         handle
     }

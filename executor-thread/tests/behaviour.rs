@@ -472,6 +472,61 @@ fn drain_runs_all_that_is_queued_and_refuses_the_rest() {
 }
 
 #[test]
+fn what_tasks_submit_while_the_pool_drains_runs_too() {
+    fn nested(n: u64) -> u64 {
+        context().executor().submit(chain, n).wait().unwrap() + 1
+    }
+    for is_dropped in [false, true] {
+        let ex = open(1);
+        let (release, held) = hold(&ex);
+        let sync = ex.submit(nested, 5);
+        let from_async = ex.submit_async(|n| async move { context().executor().submit(chain, n).await }, 5);
+        match is_dropped {
+            true => drop(ex),
+            false => assert!(poll(ex.shutdown(Shutdown::Drain).as_mut()).is_pending()),
+        }
+        drop(release);
+        held.wait().unwrap();
+        assert_eq!(sync.wait(), Ok(6));
+        assert_eq!(from_async.wait(), Ok(Ok(5)));
+    }
+}
+
+#[test]
+fn a_handle_that_a_task_left_behind_is_refused_when_the_pool_has_ended() {
+    let ex = open(1);
+    let left = ex.spawn(|| context().executor()).wait().unwrap();
+    block_on(ex.shutdown(Shutdown::Drain));
+    assert_eq!(left.submit(|n: u64| n, 1).wait(), Err(TaskError::Closed));
+}
+
+#[test]
+fn tasks_cancelled_in_the_queue_make_room_at_once() {
+    let ex = ThreadExecutor::open(ThreadConfig::default().with_workers(1).with_queue(2)).unwrap();
+    let (release, held) = hold(&ex);
+    for priority in [0, 1] {
+        let futures: Vec<_> =
+            (0..2u64).map(|n| ex.task(|n: u64| n, n).priority(priority).try_submit().unwrap()).collect();
+        let mut ready = ex.ready();
+        assert!(poll(ready.as_mut()).is_pending());
+        assert!(futures.iter().all(TaskFuture::cancel));
+        assert_eq!(block_on(ready), Ok(()));
+        assert_eq!(ex.stats().queued, 0);
+    }
+    let next = ex.task(|n: u64| n, 3).try_submit().unwrap();
+    drop(release);
+    held.wait().unwrap();
+    assert_eq!(next.wait(), Ok(3));
+    // Those that were cancelled have been come across, and the bound is what it was.
+    let (release, held) = hold(&ex);
+    let kept = [ex.submit(|n: u64| n, 1), ex.submit(|n: u64| n, 2)];
+    assert_eq!(ex.submit(|n: u64| n, 3).wait(), Err(TaskError::Full));
+    drop(release);
+    held.wait().unwrap();
+    assert!(kept.into_iter().all(|it| it.wait().is_ok()));
+}
+
+#[test]
 fn cancel_pending_lets_running_tasks_end() {
     let ex = open(1);
     let (release, held) = hold(&ex);
