@@ -49,8 +49,13 @@ pub trait Host: Send + Sync {
         Ok(())
     }
 
-    /// As [`enter_wait`](Self::enter_wait), for a wait by means that are not ours: the task blocks on a future by somebody's
-    /// `block_on`. Nothing may be run on this thread meanwhile, because such functions refuse to be nested.
+    /// Whether a task that blocks on a future by somebody's `block_on` is [helped](Self::help) too. Such functions refuse to
+    /// be nested, so a task that is run meanwhile must not use one; a backend that can do better says no.
+    fn helps_in_foreign_wait(&self) -> bool {
+        true
+    }
+
+    /// As [`enter_wait`](Self::enter_wait), for a wait by somebody's `block_on`.
     ///
     /// # Errors
     ///
@@ -357,6 +362,12 @@ pub(crate) fn pending_inside_task(waker: &Waker, is_done: impl Fn() -> bool) -> 
     let Some((host, token)) = polling_host() else {
         return Ok(false);
     };
+    while host.helps_in_foreign_wait() && host.help() {
+        if is_done() {
+            host.leave_wait(token);
+            return Ok(true);
+        }
+    }
     host.enter_foreign_wait(token, waker)?;
     Ok(is_done())
 }
