@@ -99,9 +99,9 @@ mod imp {
 
 #[cfg(not(feature = "tokio"))]
 mod imp {
-    use std::collections::VecDeque;
+    use std::collections::{HashMap, VecDeque};
     use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-    use std::task::{Context, Poll, Wake, Waker};
+    use std::task::{Context, Wake, Waker};
 
     use super::Polled;
 
@@ -118,13 +118,16 @@ mod imp {
     #[derive(Default)]
     struct State {
         ready: VecDeque<Arc<Task>>,
+        /// All that have not ended, also those that nobody could wake.
+        all: HashMap<u64, Arc<Task>>,
+        next: u64,
         has_thread: bool,
         has_ended: bool,
     }
 
-    /// Dropped with the last waker that knows it.
     struct Task {
-        /// Taken while it is polled; `None` too when it has ended.
+        id: u64,
+        /// `None` when it has ended.
         body: Mutex<Option<Polled>>,
         poller: Arc<Poller>,
     }
@@ -153,28 +156,32 @@ mod imp {
                     continue;
                 };
                 drop(state);
-                task.poll();
+                let ended = Arc::clone(&task).poll();
                 state = self.lock();
+                if ended {
+                    state.all.remove(&task.id);
+                }
             }
         }
     }
 
     impl Task {
-        fn poll(self: Arc<Self>) {
+        /// Whether the body has ended.
+        fn poll(self: Arc<Self>) -> bool {
             let waker = Waker::from(Arc::clone(&self));
             let mut body = self.body.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(polled) = body.as_mut()
-                && polled.as_mut().poll(&mut Context::from_waker(&waker)) == Poll::Ready(())
-            {
+            let Some(polled) = body.as_mut() else { return true };
+            let ended = polled.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
+            if ended {
                 *body = None;
             }
+            ended
         }
     }
 
     impl Runtime {
         /// Polls `body` to its end, or drops it if there is no thread for it any more.
         pub(crate) fn spawn(&self, body: Polled, _threads: usize) {
-            let task = Arc::new(Task { body: Mutex::new(Some(body)), poller: Arc::clone(&self.0) });
             let mut state = self.0.lock();
             if !state.has_thread && !state.has_ended {
                 let poller = Arc::clone(&self.0);
@@ -184,25 +191,46 @@ mod imp {
                     Err(error) => tracing::error!(%error, "no thread for async tasks"),
                 }
             }
-            let can_run = state.has_thread && !state.has_ended;
-            drop(state);
-            if can_run {
-                task.wake();
+            if !state.has_thread || state.has_ended {
+                // Not under the lock: a body that is dropped ends tasks, which may end the pool.
+                drop(state);
+                drop(body);
+                return;
             }
+            let id = state.next;
+            state.next += 1;
+            let task = Arc::new(Task { id, body: Mutex::new(Some(body)), poller: Arc::clone(&self.0) });
+            state.all.insert(id, Arc::clone(&task));
+            drop(state);
+            task.wake();
         }
 
-        /// Drops the bodies that wait for the thread, and lets it end.
+        /// Drops the bodies that are left, and lets the thread end.
         pub(crate) fn end(&self) {
             let mut state = self.0.lock();
             state.has_ended = true;
+            let left = std::mem::take(&mut state.all);
             let ready = std::mem::take(&mut state.ready);
             self.0.woken.notify_one();
             drop(state);
-            drop(ready);
+            // Their wakers may outlive them, and would keep the bodies.
+            for task in left.into_values().chain(ready) {
+                // A body that is being polled goes with its task.
+                let body = task.body.try_lock().ok().and_then(|mut body| body.take());
+                drop(body);
+            }
         }
     }
 
     pub(super) fn block_on(body: Polled) {
-        futures::executor::block_on(body);
+        match futures::executor::enter() {
+            Ok(entered) => {
+                drop(entered);
+                futures::executor::block_on(body);
+            }
+            Err(_) => std::thread::scope(|scope| {
+                scope.spawn(|| futures::executor::block_on(body));
+            }),
+        }
     }
 }

@@ -391,6 +391,10 @@ impl Host for ThreadHost {
         self.here(|worker| worker.enter_wait(waker)).unwrap_or(Ok(()))
     }
 
+    fn helps_in_foreign_wait(&self) -> bool {
+        false
+    }
+
     fn enter_foreign_wait(&self, _token: u64, _waker: &Waker) -> Result<(), TaskError> {
         self.here(Worker::enter_foreign_wait).unwrap_or(Ok(()))
     }
