@@ -45,9 +45,6 @@ struct Agents {
     known: Mutex<HashMap<Limits, Address>>,
 }
 
-/// Slots and grace period, where the default will not do.
-type Wanted = (Option<usize>, Option<Duration>);
-
 impl Agents {
     fn find(&self, workers: Option<usize>, grace: Option<Duration>) -> Address {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);

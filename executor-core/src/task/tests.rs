@@ -176,10 +176,13 @@ fn a_relayed_job_that_is_dropped_tells_its_sink() {
     assert_eq!(receiver.recv().unwrap(), Err(TaskError::Closed));
 }
 
+/// What a sink was told of a task.
+type Outcome = (u64, Result<Vec<u8>, TaskError>, Duration);
+
 /// A sink that keeps what it is told.
 #[derive(Default)]
 struct Keeper {
-    outcomes: std::sync::Mutex<Vec<(u64, Result<Vec<u8>, TaskError>, Duration)>>,
+    outcomes: std::sync::Mutex<Vec<Outcome>>,
     flushes: AtomicUsize,
 }
 
