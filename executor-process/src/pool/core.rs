@@ -16,6 +16,7 @@ use executor_core::{
 
 use super::Pool;
 use super::inbox::{Event, Item};
+use super::plan::Plan;
 use super::worker::{Life, Worker};
 use crate::board::{RecoverError, SlotState, Ticket, WINDOW};
 use crate::config::ProcessConfig;
@@ -301,8 +302,24 @@ impl Core {
         self.scheduler.handle_timer(now);
     }
 
-    /// When the reaper has to be back. It calls this last before it sleeps.
-    pub(super) fn sleep_until(&mut self, other: Option<Instant>) -> Option<Instant> {
+    /// What the reaper has to do. It asks last before it sleeps.
+    pub(super) fn plan(&mut self, pool: &Pool, now: Instant) -> Plan {
+        let is_drained = self.is_drained() && pool.inbox.is_empty();
+        if is_drained {
+            self.dismiss(now);
+        }
+        let other = self.next_deadline(&pool.config);
+        // Whatever the reaper should be called for is in the plan.
+        self.alarm = false;
+        Plan {
+            starts: self.take_starts(now).into(),
+            full: self.take_full(),
+            is_drained,
+            until: self.sleep_until(other),
+        }
+    }
+
+    fn sleep_until(&mut self, other: Option<Instant>) -> Option<Instant> {
         let timeout = self.scheduler.poll_timeout();
         self.reaper_sleeps_until = match (timeout, other) {
             (Some(a), Some(b)) => Some(a.min(b)),
@@ -314,7 +331,7 @@ impl Core {
     // ---- workers -----------------------------------------------------------------------------------------------
 
     /// The indices of workers that are to be started.
-    pub(super) fn take_starts(&mut self, now: Instant) -> Vec<u32> {
+    fn take_starts(&mut self, now: Instant) -> Vec<u32> {
         if !self.may_start() {
             self.starts.clear();
         }
@@ -442,7 +459,7 @@ impl Core {
     }
 
     /// When the next worker is to be started, gets too old, or has taken too long to start or to leave.
-    pub(super) fn next_deadline(&self, config: &ProcessConfig) -> Option<Instant> {
+    fn next_deadline(&self, config: &ProcessConfig) -> Option<Instant> {
         let start = self.next_start.filter(|_| !self.starts.is_empty() && self.may_start());
         let deadlines = self.workers.values().filter_map(|it| it.deadline(config));
         deadlines.chain(start).min()
@@ -526,12 +543,12 @@ impl Core {
     }
 
     /// Whether everything is resolved after a shutdown.
-    pub(super) fn is_drained(&self) -> bool {
+    fn is_drained(&self) -> bool {
         self.scheduler.is_drained()
     }
 
     /// Tells all workers to leave. Those that have not said a word are not waited for.
-    pub(super) fn dismiss(&mut self, now: Instant) {
+    fn dismiss(&mut self, now: Instant) {
         for (id, worker) in &mut self.workers {
             match worker.life {
                 Life::Starting => worker.kill("the pool ends"),
@@ -546,7 +563,7 @@ impl Core {
     }
 
     /// Whether the reaper has something to do at once.
-    pub(super) fn has_work_for_reaper(&self, now: Instant) -> bool {
+    fn has_work_for_reaper(&self, now: Instant) -> bool {
         let is_due = self.next_start.is_none_or(|at| at <= now);
         (!self.starts.is_empty() && is_due && self.may_start()) || !self.full.is_empty()
     }
@@ -613,11 +630,14 @@ impl Core {
             }
             FromWorker::Nested(frame) => self.on_nested(pool, id, frame, now),
             FromWorker::NestedCancel(nested) => {
-                let handle = self.workers.get_mut(&id).and_then(|it| it.nested.remove(&nested));
-                if let Some(handle) = handle {
-                    self.after.push(Box::new(move || {
-                        handle.cancel();
-                    }));
+                // At once: a task that its submitter takes for cancelled must not be sent after this frame.
+                let handle = self.workers.get(&id).and_then(|it| it.nested.get(&nested));
+                let key = handle.and_then(|handle| self.key_of(handle.word(), handle.id()));
+                if let Some(key) = key
+                    && let Cancelled::Removed(task) | Cancelled::Resolved(task) =
+                        self.scheduler.handle_cancel(now, key)
+                {
+                    self.fail(task, TaskError::Cancelled);
                 }
             }
             FromWorker::NestedShare(share, bytes) => {
@@ -928,7 +948,7 @@ impl Core {
     }
 
     /// Workers whose sockets are full, for the reaper to wait for.
-    pub(super) fn take_full(&mut self) -> Vec<u64> {
+    fn take_full(&mut self) -> Vec<u64> {
         std::mem::take(&mut self.full)
     }
 

@@ -32,6 +32,7 @@
 mod core;
 mod handle;
 mod inbox;
+mod plan;
 mod reaper;
 mod worker;
 

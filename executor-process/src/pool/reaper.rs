@@ -12,6 +12,7 @@ use rustix::event::epoll;
 use rustix::fs::Timespec;
 
 use super::Pool;
+use super::plan::Plan;
 use super::worker::Worker;
 use crate::board::Ticket;
 use crate::sys::oom::OomWatch;
@@ -79,6 +80,9 @@ struct Reaper {
     ios: HashMap<u64, Io>,
     next_id: u64,
     oom: Option<OomWatch>,
+    plan: Plan,
+    /// The plan has to be made anew.
+    is_stale: bool,
 }
 
 impl Reaper {
@@ -91,6 +95,8 @@ impl Reaper {
             ios: HashMap::new(),
             next_id: 0,
             oom: OomWatch::new(),
+            plan: Plan::default(),
+            is_stale: true,
             pool,
         })
     }
@@ -98,46 +104,39 @@ impl Reaper {
     fn run(&mut self) -> io::Result<()> {
         let mut events = Vec::with_capacity(64);
         loop {
-            let (starts, full) = self.pool.with_core(|core, now| (core.take_starts(now), core.take_full()));
-            for id in full {
+            if self.is_stale {
+                self.is_stale = false;
+                let plan = self.pool.with_core(|core, now| core.plan(&self.pool, now));
+                self.plan.follow(plan);
+            }
+            for id in std::mem::take(&mut self.plan.full) {
                 self.wait_for_writable(id, true)?;
             }
-            for index in starts {
+            if let Some(index) = self.plan.starts.pop_front() {
                 self.start_worker(index);
+                self.is_stale = true;
                 // The first worker's first words are heard while the second starts.
                 self.poll(&mut events, Some(Timespec { tv_sec: 0, tv_nsec: 0 }))?;
+                continue;
             }
-            if self.is_finished() {
+            if self.plan.is_drained && self.ios.is_empty() {
                 return Ok(());
             }
-            let until = self.pool.with_core(|core, now| {
-                let other = core.next_deadline(&self.pool.config);
-                // Something that came up since the last look is not slept over.
-                if core.has_work_for_reaper(now) { Some(now) } else { core.sleep_until(other) }
-            });
+            let until = self.plan.until;
             self.poll(&mut events, until.map(time_until))?;
-            let config = &self.pool.config;
             if until.is_some_and(|until| until <= Instant::now()) {
-                self.pool.with_core(|core, now| {
-                    core.on_timer(now);
-                    core.on_deadlines(config, now);
-                    core.step(&self.pool, now);
-                });
+                self.on_time();
             }
         }
     }
 
-    /// After a shutdown: tells the workers to leave when everything is resolved. True when they have left.
-    fn is_finished(&mut self) -> bool {
-        let pool = &self.pool;
-        let is_drained = pool.with_core(|core, now| {
-            let is_drained = core.is_drained() && pool.inbox.is_empty();
-            if is_drained {
-                core.dismiss(now);
-            }
-            is_drained
+    fn on_time(&mut self) {
+        self.is_stale = true;
+        self.pool.with_core(|core, now| {
+            core.on_timer(now);
+            core.on_deadlines(&self.pool.config, now);
+            core.step(&self.pool, now);
         });
-        is_drained && self.ios.is_empty()
     }
 
     fn poll(&mut self, events: &mut Vec<epoll::Event>, timeout: Option<Timespec>) -> io::Result<()> {
@@ -149,6 +148,8 @@ impl Reaper {
         for event in &*events {
             let (source, id) = Source::of(event.data);
             let flags = event.flags;
+            // What reading answers leads to is planned under the same lock; all else is looked at again.
+            self.is_stale |= source != Source::Socket || flags != epoll::EventFlags::IN;
             match source {
                 Source::Alarm => {
                     let mut count = [0; 8];
@@ -223,11 +224,13 @@ impl Reaper {
     fn on_readable(&mut self, id: u64) {
         let Some(io) = self.ios.get_mut(&id) else { return };
         match io.socket.try_recv(&mut io.reader) {
-            Ok(Received::Bytes(_)) => {
-                if let Err(reason) = read_frames(&self.pool, id, io) {
+            Ok(Received::Bytes(_)) => match read_frames(&self.pool, id, io) {
+                (plan, Ok(())) => self.plan.follow(plan),
+                (plan, Err(reason)) => {
+                    self.plan.follow(plan);
                     self.expel(id, &reason);
                 }
-            }
+            },
             Ok(Received::Nothing) => {}
             Ok(Received::Closed) => self.on_death(id, Some("it closed its channel")),
             Err(error) => self.expel(id, &format!("reading from it failed: {error}")),
@@ -273,6 +276,7 @@ impl Reaper {
 
     /// The worker is dead, or as good as dead: reads what is left of it, and tells the core.
     fn on_death(&mut self, id: u64, reason: Option<&str>) {
+        self.is_stale = true;
         let Some(mut io) = self.ios.remove(&id) else { return };
         for fd in io.descriptors() {
             let _ = epoll::delete(&self.epoll, fd);
@@ -324,10 +328,10 @@ impl Reaper {
     }
 
     /// Reads what the dead worker has sent, and what it had finished and not sent.
-    fn read_rest(&self, id: u64, io: &mut Io) -> Result<(), String> {
+    fn read_rest(&mut self, id: u64, io: &mut Io) -> Result<(), String> {
         loop {
             match io.socket.try_recv(&mut io.reader) {
-                Ok(Received::Bytes(_)) => read_frames(&self.pool, id, io)?,
+                Ok(Received::Bytes(_)) => self.read_and_plan(id, io)?,
                 Ok(Received::Nothing | Received::Closed) => break,
                 Err(error) => return Err(format!("reading from it failed: {error}")),
             }
@@ -335,12 +339,18 @@ impl Reaper {
         let received = io.reader.received();
         let rest = self.pool.with_core(|core, _| core.recover(id, received)).map_err(|it| it.to_string())?;
         io.reader.feed(&rest);
-        read_frames(&self.pool, id, io)
+        self.read_and_plan(id, io)
+    }
+
+    fn read_and_plan(&mut self, id: u64, io: &mut Io) -> Result<(), String> {
+        let (plan, result) = read_frames(&self.pool, id, io);
+        self.plan.follow(plan);
+        result
     }
 }
 
 /// Deals with all whole frames that have been read, and sends the workers what follows from them.
-fn read_frames(pool: &Arc<Pool>, id: u64, io: &mut Io) -> Result<(), String> {
+fn read_frames(pool: &Arc<Pool>, id: u64, io: &mut Io) -> (Plan, Result<(), String>) {
     pool.with_core(|core, now| {
         let Io { reader, stdout, stderr, is_captured, .. } = io;
         let mut printed = |ticket: Ticket| {
@@ -366,7 +376,7 @@ fn read_frames(pool: &Arc<Pool>, id: u64, io: &mut Io) -> Result<(), String> {
         }
         core.recycle(id, &pool.config, now);
         core.step(pool, now);
-        result
+        (core.plan(pool, now), result)
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use executor_core::wire::{FromWorker, NestedFrame};
 use executor_core::{
@@ -12,10 +12,18 @@ use executor_core::{
 
 use super::Shared;
 
+#[derive(Default)]
+struct Table {
+    jobs: HashMap<u64, Job>,
+    /// Tasks that are being cancelled, and whether the answer, once it has come, was that they are.
+    cancels: HashMap<u64, Option<bool>>,
+}
+
 /// Nested tasks that have been submitted and not been answered.
 #[derive(Default)]
 pub(super) struct Pending {
-    jobs: Mutex<HashMap<u64, Job>>,
+    table: Mutex<Table>,
+    answered: Condvar,
     next: AtomicU64,
     /// Shared values that the parent has got from here.
     sent: Mutex<HashSet<ShareId>>,
@@ -24,17 +32,43 @@ pub(super) struct Pending {
 
 impl Pending {
     pub(super) fn complete(&self, nested: u64, outcome: Result<&[u8], TaskError>) {
-        let job = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).remove(&nested);
-        match (job, outcome) {
-            // It was cancelled meanwhile.
-            (None, _) => {}
-            (Some(job), Ok(bytes)) => job.complete(bytes),
-            (Some(job), Err(error)) => job.fail(error),
+        let Some(job) = self.lock().jobs.remove(&nested) else { return };
+        let is_cancelled = matches!(outcome, Err(TaskError::Cancelled));
+        match outcome {
+            Ok(bytes) => job.complete(bytes),
+            Err(error) => job.fail(error),
+        }
+        // Whoever has asked for a cancel finds the future resolved.
+        if let Some(answer) = self.lock().cancels.get_mut(&nested) {
+            *answer = Some(is_cancelled);
+            self.answered.notify_all();
         }
     }
 
-    fn take(&self, nested: u64) -> Option<Job> {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).remove(&nested)
+    /// Whether a cancel is worth asking for: the task has not been answered. Then the answer is going to be kept.
+    fn expect_answer(&self, nested: u64) -> bool {
+        let mut table = self.lock();
+        let is_pending = table.jobs.contains_key(&nested);
+        if is_pending {
+            table.cancels.insert(nested, None);
+        }
+        is_pending
+    }
+
+    /// Waits until the task is answered. True if that is by a cancel.
+    fn wait_for_answer(&self, nested: u64) -> bool {
+        let mut table = self.lock();
+        loop {
+            if let Some(is_cancelled) = table.cancels.get(&nested).copied().flatten() {
+                table.cancels.remove(&nested);
+                return is_cancelled;
+            }
+            table = self.answered.wait(table).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -94,7 +128,7 @@ impl Executor for NestedExecutor {
         })
         .encode(&mut frame);
         // It is in the table before its answer can come.
-        self.shared.nested.jobs.lock().unwrap_or_else(PoisonError::into_inner).insert(nested, job);
+        self.shared.nested.lock().jobs.insert(nested, job);
         self.shared.output.write(&frame);
         self.shared.output.flush();
         Ok(())
@@ -115,7 +149,7 @@ impl Executor for NestedExecutor {
 
     fn stats(&self) -> Stats {
         // Of the pool, only its existence is known here.
-        let waiting = self.shared.nested.jobs.lock().unwrap_or_else(PoisonError::into_inner).len();
+        let waiting = self.shared.nested.lock().jobs.len();
         Stats::new(1).with_tasks(waiting, 0, 0)
     }
 
@@ -130,14 +164,18 @@ struct NestedOwner {
 }
 
 impl Owner for NestedOwner {
+    /// Blocks until the pool has answered: only there it is known whether the task has begun. That takes as long as a task
+    /// of no work.
     fn cancel(&self, word: &AtomicU64, _task: TaskId) -> CancelOutcome {
         let nested = word.load(Ordering::Relaxed);
-        let Some(job) = self.shared.nested.take(nested) else {
+        if !self.shared.nested.expect_answer(nested) {
             return CancelOutcome::TooLate;
-        };
+        }
         self.shared.output.send(&FromWorker::NestedCancel(nested));
-        job.fail(TaskError::Cancelled);
-        CancelOutcome::Cancelled
+        match self.shared.nested.wait_for_answer(nested) {
+            true => CancelOutcome::Cancelled,
+            false => CancelOutcome::TooLate,
+        }
     }
 
     fn revoke(&self, _word: &AtomicU64, _task: TaskId) -> bool {
