@@ -1,0 +1,406 @@
+//! The state of the pool under its lock, and what is done with it.
+
+mod actions;
+mod frames;
+mod relief;
+mod workers;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use executor_core::scheduler::{
+    Cancelled, Failure, Rejected, Scheduler, SchedulerConfig, ShutdownMode, TaskKey, TaskSpec, WorkerKey,
+};
+use executor_core::{CancelOutcome, Job, Notice, Shutdown, Stats, TaskError, TaskId, WorkerLoss};
+
+use crate::board::{SlotState, Ticket, WINDOW};
+use crate::config::ProcessConfig;
+use crate::pool::Pool;
+use crate::pool::inbox::{Event, Item};
+use crate::pool::plan::Plan;
+use crate::pool::worker::Worker;
+
+/// How much earlier a task goes for each task that waits for it. Priorities of tasks from outside are not meant to be as
+/// high.
+const DEPTH_PRIORITY: i32 = 1 << 22;
+
+/// What the scheduler keeps for each task.
+pub(super) struct Task {
+    job: Job,
+    /// Its slot at the worker that holds it.
+    ticket: Option<Ticket>,
+    /// How many tasks of the pool wait for it, directly and indirectly: 0 for one from outside.
+    depth: u8,
+}
+
+/// A step to be taken when the lock has been let go.
+type Step = Box<dyn FnOnce() + Send>;
+
+pub(crate) struct Core {
+    scheduler: Scheduler<Task>,
+    /// By the reaper's number, which is never used again.
+    workers: HashMap<u64, Worker>,
+    /// By the slot of the scheduler's key.
+    by_key: Vec<u64>,
+    dirty: Vec<u64>,
+    /// Workers whose sockets the reaper is to wait for.
+    full: Vec<u64>,
+    items: Vec<Item>,
+    notices: Vec<Notice>,
+    after: Vec<Step>,
+    released: usize,
+    /// Something that watchers wait for may have happened.
+    changed: bool,
+    alarm: bool,
+    /// Until when the reaper sleeps at the longest.
+    reaper_sleeps_until: Option<Instant>,
+    /// Of the workers whose loss is being dealt with.
+    losses: Vec<(WorkerKey, WorkerLoss)>,
+    last_loss: Option<WorkerLoss>,
+    pub(super) is_over: bool,
+    /// Nested tasks in the scheduler's queue.
+    nested_waiting: usize,
+    /// How many workers there should be.
+    wanted: u32,
+    /// How many more there may be.
+    extra: usize,
+    /// Indices of workers that the reaper is to start.
+    starts: Vec<u32>,
+    /// How many starts have failed in a row, and until when the next one waits.
+    failed_starts: u32,
+    next_start: Option<Instant>,
+}
+
+impl Core {
+    pub(super) fn new(config: &ProcessConfig, workers: usize) -> Self {
+        // More workers than a process can have numbers for are not asked for in earnest.
+        let workers = u32::try_from(workers).unwrap_or(u32::MAX);
+        let scheduler = Scheduler::new(SchedulerConfig {
+            // The limit is kept at the inbox, where a submitter can still be told.
+            queue_limit: usize::MAX,
+            // A worker's slots hold the running task too, and async ones.
+            max_ahead: (WINDOW / 2 - 1) as u32,
+            // It may be a task of hours, and the next worker is about to start.
+            first_ahead: 0,
+            max_async: (WINDOW / 2) as u32,
+            grace: config.grace,
+            breaker: config.breaker,
+            ..SchedulerConfig::default()
+        });
+        Self {
+            scheduler,
+            workers: HashMap::new(),
+            by_key: Vec::new(),
+            dirty: Vec::new(),
+            full: Vec::new(),
+            items: Vec::new(),
+            notices: Vec::new(),
+            after: Vec::new(),
+            released: 0,
+            changed: false,
+            alarm: false,
+            reaper_sleeps_until: None,
+            losses: Vec::new(),
+            last_loss: None,
+            is_over: false,
+            nested_waiting: 0,
+            wanted: workers,
+            starts: (0..workers).collect(),
+            failed_starts: 0,
+            next_start: None,
+            extra: config.extra_workers.unwrap_or((4 * workers as usize).max(64)),
+        }
+    }
+
+    // ---- for `Pool` --------------------------------------------------------------------------------------------
+
+    pub(super) fn waiting(&self) -> usize {
+        self.scheduler.waiting()
+    }
+
+    pub(super) fn take_notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices)
+    }
+
+    pub(super) fn take_after(&mut self) -> Vec<Step> {
+        std::mem::take(&mut self.after)
+    }
+
+    pub(super) fn take_released(&mut self) -> usize {
+        std::mem::take(&mut self.released)
+    }
+
+    pub(super) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    pub(super) fn take_alarm(&mut self) -> bool {
+        std::mem::take(&mut self.alarm)
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        let counts = self.scheduler.stats();
+        Stats::new(self.wanted as usize)
+            .with_tasks(counts.waiting, counts.running + counts.ahead, counts.finished)
+            .with_losses(counts.lost_workers, counts.retried)
+    }
+
+    /// Whether a task can be begun: there is a worker.
+    pub(super) fn has_worker(&self) -> bool {
+        self.scheduler.workers() > 0
+    }
+
+    /// Why no task is taken any more.
+    pub(super) fn refusal(&self) -> Option<TaskError> {
+        if self.scheduler.is_broken() {
+            return Some(self.broken());
+        }
+        (self.is_over || self.scheduler.is_closing()).then_some(TaskError::Closed)
+    }
+
+    // ---- events ------------------------------------------------------------------------------------------------
+
+    /// Takes in what is in the inbox, and does what follows.
+    pub(super) fn step(&mut self, pool: &Pool, now: Instant) {
+        self.take_in(pool, now);
+        self.act(now);
+    }
+
+    fn take_in(&mut self, pool: &Pool, now: Instant) {
+        let mut items = std::mem::take(&mut self.items);
+        pool.inbox.take(&mut items);
+        for item in items.drain(..) {
+            match item {
+                Item::Job(job) => self.submit(job, 0, now),
+                Item::Event(event) => match *event {
+                    Event::NestedDone { worker, nested, result } => {
+                        self.answer_nested(worker, nested, &result);
+                    }
+                },
+            }
+        }
+        self.items = items;
+    }
+
+    /// `depth` tells how many tasks of the pool wait for this one.
+    fn submit(&mut self, job: Job, depth: u8, now: Instant) {
+        let options = job.options();
+        // The deeper goes first: others wait for it, each in a worker.
+        let before = i32::from(depth) * DEPTH_PRIORITY;
+        let spec = TaskSpec {
+            priority: options.priority.saturating_add(before),
+            timeout: options.timeout,
+            retries: options.retries,
+            idempotent: options.idempotent,
+            is_async: job.is_async(),
+            pin: options.worker,
+            nested: depth > 0,
+        };
+        match self.scheduler.handle_submit(now, spec, Task { job, ticket: None, depth }) {
+            Ok(key) => {
+                self.nested_waiting += usize::from(depth > 0);
+                if let Some(task) = self.scheduler.payload(key) {
+                    task.job.word().store(key.into_raw(), Ordering::Relaxed);
+                }
+            }
+            Err(rejected) => {
+                let error = match rejected {
+                    Rejected::Broken(_) => self.broken(),
+                    Rejected::Full(_) => TaskError::Full,
+                    Rejected::Closed(_) => TaskError::Closed,
+                };
+                let task = rejected.into_payload();
+                self.fail(task, error);
+            }
+        }
+    }
+
+    /// The future wants the task cancelled.
+    pub(super) fn cancel(
+        &mut self,
+        pool: &Pool,
+        word: &AtomicU64,
+        id: TaskId,
+        now: Instant,
+    ) -> CancelOutcome {
+        self.take_in(pool, now);
+        let Some(key) = self.key_of(word, id) else {
+            return CancelOutcome::TooLate;
+        };
+        let outcome = match self.scheduler.handle_cancel(now, key) {
+            Cancelled::Removed(task) | Cancelled::Resolved(task) => {
+                self.fail(task, TaskError::Cancelled);
+                CancelOutcome::Cancelled
+            }
+            Cancelled::Unknown => CancelOutcome::TooLate,
+        };
+        self.act(now);
+        outcome
+    }
+
+    /// Takes a task back if it has not begun.
+    pub(super) fn revoke(&mut self, pool: &Pool, word: &AtomicU64, id: TaskId, now: Instant) -> bool {
+        self.take_in(pool, now);
+        let Some(key) = self.key_of(word, id) else {
+            return false;
+        };
+        if self.has_begun(word, id) {
+            return false;
+        }
+        // At a worker and not begun: the claim decides. If it is ours, the cancel below finds the slot closed.
+        if let Some(ticket) = self.scheduler.payload(key).and_then(|task| task.ticket)
+            && let Some(worker) = self.worker_of(key)
+            && !worker.board.revoke(ticket)
+        {
+            return false;
+        }
+        self.cancel(pool, word, id, now) == CancelOutcome::Cancelled
+    }
+
+    /// The key in a job's word, if that job is still the scheduler's.
+    fn key_of(&self, word: &AtomicU64, id: TaskId) -> Option<TaskKey> {
+        let key = TaskKey::from_raw(word.load(Ordering::Relaxed))?;
+        let task = self.scheduler.payload(key)?;
+        (task.job.id() == id).then_some(key)
+    }
+
+    pub(super) fn progress(&self, word: &AtomicU64, id: TaskId) -> Option<f64> {
+        let key = self.key_of(word, id)?;
+        let ticket = self.scheduler.payload(key)?.ticket?;
+        self.worker_of(key)?.board.progress(ticket)
+    }
+
+    pub(super) fn has_begun(&self, word: &AtomicU64, id: TaskId) -> bool {
+        let begun = || {
+            let key = self.key_of(word, id)?;
+            let ticket = self.scheduler.payload(key)?.ticket?;
+            Some(self.worker_of(key)?.board.state(ticket) == SlotState::Begun)
+        };
+        begun().unwrap_or(false)
+    }
+
+    fn worker_of(&self, task: TaskKey) -> Option<&Worker> {
+        let key = self.scheduler.worker_of(task)?;
+        self.workers.get(self.by_key.get(key.slot())?)
+    }
+
+    pub(super) fn shutdown(&mut self, how: Shutdown, now: Instant) {
+        let mode = match how {
+            Shutdown::Drain => ShutdownMode::Drain,
+            Shutdown::CancelPending => ShutdownMode::CancelPending,
+            Shutdown::Kill => ShutdownMode::Kill,
+        };
+        self.scheduler.handle_shutdown(now, mode);
+        self.changed = true;
+        self.alarm = true;
+        self.act(now);
+    }
+
+    pub(super) fn on_timer(&mut self, now: Instant) {
+        self.scheduler.handle_timer(now);
+    }
+
+    /// What the reaper has to do. It asks last before it sleeps.
+    pub(super) fn plan(&mut self, pool: &Pool, now: Instant) -> Plan {
+        let is_drained = self.is_drained() && pool.inbox.is_empty();
+        if is_drained {
+            self.dismiss(now);
+        }
+        let other = self.next_deadline(&pool.config);
+        // Whatever the reaper should be called for is in the plan.
+        self.alarm = false;
+        Plan {
+            starts: self.take_starts(now).into(),
+            full: self.take_full(),
+            is_drained,
+            until: self.sleep_until(other),
+        }
+    }
+
+    fn sleep_until(&mut self, other: Option<Instant>) -> Option<Instant> {
+        let timeout = self.scheduler.poll_timeout();
+        self.reaper_sleeps_until = match (timeout, other) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        self.reaper_sleeps_until
+    }
+
+    // ---- endings -----------------------------------------------------------------------------------------------
+
+    /// Takes a task out of the books.
+    fn release(&mut self, task: Task) -> Job {
+        if task.depth > 0 && task.ticket.is_none() {
+            self.nested_waiting -= 1;
+        }
+        self.released += counted_bytes(&task.job);
+        task.job
+    }
+
+    fn fail(&mut self, task: Task, error: TaskError) {
+        let notice = self.release(task).fail_deferred(error);
+        self.note(notice);
+    }
+
+    fn note(&mut self, notice: Notice) {
+        if notice.is_needed() {
+            self.notices.push(notice);
+        }
+    }
+
+    fn error_of(&self, failure: Failure) -> TaskError {
+        match failure {
+            Failure::WorkerLost { worker, attempts } => {
+                let loss = self.losses.iter().find(|(key, _)| *key == worker);
+                TaskError::worker_lost(loss.map(|(_, loss)| loss.clone()).unwrap_or_default(), attempts)
+            }
+            Failure::TimedOut { limit, .. } => TaskError::timed_out(limit, "process"),
+            Failure::Broken => self.broken(),
+            // Whoever kills the pool cancels its tasks.
+            Failure::Cancelled | Failure::Closed => TaskError::Cancelled,
+            _ => TaskError::Closed,
+        }
+    }
+
+    fn broken(&self) -> TaskError {
+        let last = match &self.last_loss {
+            Some(loss) => loss.to_string(),
+            None => "nothing is known of the last one".to_owned(),
+        };
+        TaskError::broken(format!(
+            "{} workers in a row died, or could not be started, without a task finished between them; the last one: \
+             {last}",
+            self.scheduler.config().breaker
+        ))
+    }
+}
+
+/// What to look at when a worker has not said a word.
+fn with_hint(mut loss: WorkerLoss) -> WorkerLoss {
+    if loss.reason.is_empty() {
+        loss.reason = format!("it ended before it reported; {INIT_HINT}");
+    }
+    loss
+}
+
+const INIT_HINT: &str = "is `executor::init()` the first line of main?";
+
+/// How long a start waits after one that has failed. Ten in a row, after which a pool gives up by default, take a second.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+
+/// The longest that a start waits after those that have failed.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// No worker has this number.
+const NOBODY: u64 = u64::MAX;
+
+/// The bytes of a task's argument that count towards `max_bytes`.
+pub(super) fn counted_bytes(job: &Job) -> usize {
+    /// What fits into the task itself.
+    const FREE: usize = 22;
+    match job.encoded().len() {
+        0..=FREE => 0,
+        len => len,
+    }
+}
