@@ -203,7 +203,8 @@ impl Shared {
         if let Err(error) = self.check_room() {
             return Err(Rejected { job, error });
         }
-        if let Err(error) = job.target().and_then(|_| job.encode()) {
+        let limit = self.config.frame_limit_bytes;
+        if let Err(error) = job.target().and_then(|_| job.encode_within(limit)) {
             return Err(Rejected { job, error });
         }
         let mut inbox = self.inbox();
