@@ -112,10 +112,14 @@ const AGAIN: Duration = Duration::from_micros(50);
 impl Entry {
     /// Gives itself back if the body has not begun.
     fn strike(self) -> Option<Self> {
-        self.task.request_cancel();
         let is_settled =
             self.task.fail(TaskError::timed_out(self.limit, self.worker.clone())) || self.task.is_resolved();
-        (!is_settled).then_some(self)
+        if !is_settled {
+            return Some(self);
+        }
+        // Told only now: a body that looks would otherwise give its value before the limit is the outcome.
+        self.task.request_cancel();
+        None
     }
 }
 
