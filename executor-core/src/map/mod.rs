@@ -350,6 +350,15 @@ where
     }
 }
 
+impl<E: ?Sized, I, M: Mapper> Drop for Map<'_, E, I, M> {
+    /// Cancels the last chunk first: were it the first, which may be running, the next could begin in its place before its
+    /// turn to be cancelled has come.
+    fn drop(&mut self) {
+        self.waiting = None;
+        while self.ordered.pop_back().is_some() {}
+    }
+}
+
 impl<E: ?Sized, I, M: Mapper> fmt::Debug for Map<'_, E, I, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Map")
