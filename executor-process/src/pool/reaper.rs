@@ -16,7 +16,7 @@ use super::plan::Plan;
 use super::worker::Worker;
 use crate::board::Ticket;
 use crate::sys::oom::OomWatch;
-use crate::sys::{OutputPipe, Spawned, WorkerCommand};
+use crate::sys::{Child, Exit, OutputPipe, Spawned, WorkerCommand};
 use crate::transport::{Channel, FrameReader, Received, SocketChannel};
 
 /// How many of a worker's last lines an error quotes: the reason of an abort, and the trace behind it, which has two lines
@@ -281,9 +281,9 @@ impl Reaper {
         for fd in io.descriptors() {
             let _ = epoll::delete(&self.epoll, fd);
         }
-        // A process that has closed its channel may linger; its tasks' children may, too.
-        let exit = self.pool.with_core(|core, _| core.bury(id));
-        let Some((exit, name, kill_reason)) = exit else { return };
+        let taken = self.pool.with_core(|core, _| core.take_child(id));
+        let Some((child, name, kill_reason)) = taken else { return };
+        let exit = bury(child);
         let recovered = self.read_rest(id, &mut io);
         let loss = WorkerLoss {
             worker: name,
@@ -307,7 +307,7 @@ impl Reaper {
 
     fn reason_of(
         &mut self,
-        exit: crate::sys::Exit,
+        exit: Exit,
         kill_reason: &str,
         reason: Option<&str>,
         recovered: Result<(), String>,
@@ -403,6 +403,17 @@ impl Io {
         let _ = pipe.read_rest(&mut io::stderr().lock());
         pipe.tail().last_lines(TAIL_LINES)
     }
+}
+
+/// Makes sure that a process is dead, with what its tasks have started in its process group, and reaps it. Not under the
+/// core's lock: the end of a process with much memory takes its time.
+///
+/// Its channel is at its end or its pidfd has told, so that a kill changes nothing about how it ended, unless it has
+/// closed its channel and lives on.
+fn bury(mut child: Child) -> Exit {
+    let _ = child.kill(libc::SIGKILL);
+    child.kill_group();
+    child.wait().unwrap_or(Exit::UNKNOWN)
 }
 
 fn time_until(deadline: Instant) -> Timespec {

@@ -12,7 +12,7 @@ use executor_core::{RelayHandle, ShareBlob, ShareId};
 use crate::board::{Board, SlotState, Ticket, WINDOW};
 use crate::config::ProcessConfig;
 use crate::limits;
-use crate::sys::{Child, Exit};
+use crate::sys::Child;
 use crate::transport::{Channel, OutBuf, Sent, SocketChannel};
 
 /// From so many bytes on, a buffer is written although its worker has plenty to do.
@@ -51,7 +51,9 @@ pub(super) struct Worker {
     pub(super) life: Life,
     /// The scheduler's name for it, once it is ready.
     pub(super) key: Option<WorkerKey>,
-    pub(super) child: Child,
+    pid: i32,
+    /// `None` once the reaper has taken it to bury it.
+    child: Option<Child>,
     pub(super) board: Board,
     socket: SocketChannel,
     out: OutBuf,
@@ -94,7 +96,8 @@ impl Worker {
             index,
             life: Life::Starting,
             key: None,
-            child,
+            pid: child.id(),
+            child: Some(child),
             board,
             socket,
             out: OutBuf::new(),
@@ -121,7 +124,7 @@ impl Worker {
 
     /// As it appears in errors.
     pub(super) fn name(&self) -> String {
-        format!("process {}", self.child.id())
+        format!("process {}", self.pid)
     }
 
     /// Opens a slot for a task; `None` if all are taken.
@@ -219,7 +222,7 @@ impl Worker {
             return false;
         }
         self.memory_checked = now;
-        limits::resident_bytes(self.child.id()).is_ok_and(|held| held > bytes)
+        limits::resident_bytes(self.pid).is_ok_and(|held| held > bytes)
     }
 
     /// When somebody has to look after it, whatever it does.
@@ -250,18 +253,15 @@ impl Worker {
             self.is_killed = true;
             self.kill_reason = reason.to_owned();
             // It may be dead already, which the reaper is about to find out.
-            let _ = self.child.kill(libc::SIGKILL);
+            if let Some(child) = &self.child {
+                let _ = child.kill(libc::SIGKILL);
+            }
         }
     }
 
-    /// Makes sure that it is dead, with what its tasks have started in its process group, and reaps it.
-    ///
-    /// Its channel is at its end or its pidfd has told, so that a kill changes nothing about how it ended, unless it has
-    /// closed its channel and lives on.
-    pub(super) fn bury(&mut self) -> Exit {
-        let _ = self.child.kill(libc::SIGKILL);
-        self.child.kill_group();
-        self.child.wait().unwrap_or(Exit::UNKNOWN)
+    /// Hands the process over to whoever buries it.
+    pub(super) fn take_child(&mut self) -> Option<Child> {
+        self.child.take()
     }
 
     /// Where frames for it are appended.

@@ -10,7 +10,7 @@ use super::{Core, FIRST_PAUSE, LONGEST_PAUSE, NOBODY, with_hint};
 use crate::board::{RecoverError, Ticket};
 use crate::config::ProcessConfig;
 use crate::pool::worker::{Life, Worker};
-use crate::sys::Exit;
+use crate::sys::Child;
 
 impl Core {
     /// The indices of workers that are to be started.
@@ -201,10 +201,10 @@ impl Core {
         }
     }
 
-    /// Makes sure that a worker is dead, and reaps it: how it ended, its name, and why we ended it if we did.
-    pub(in crate::pool) fn bury(&mut self, id: u64) -> Option<(Exit, String, String)> {
+    /// A worker that is dead, or as good as dead: its process, its name, and why we ended it if we did.
+    pub(in crate::pool) fn take_child(&mut self, id: u64) -> Option<(Child, String, String)> {
         let worker = self.workers.get_mut(&id)?;
-        Some((worker.bury(), worker.name(), std::mem::take(&mut worker.kill_reason)))
+        Some((worker.take_child()?, worker.name(), std::mem::take(&mut worker.kill_reason)))
     }
 
     /// Whether a worker has said that it would send all of the bytes that were received.
