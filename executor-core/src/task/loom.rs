@@ -186,3 +186,42 @@ fn loom_the_last_of_job_and_future_frees_the_task_and_its_output() {
         assert_eq!(alive.load(Ordering::SeqCst), 0);
     });
 }
+
+/// The steps of `Ref::register` over a slot that loom watches.
+fn register(state: &state::State, slot: &::loom::cell::UnsafeCell<u32>) -> bool {
+    if state.has_waker() && !state.try_unset_waker() {
+        return false;
+    }
+    // SAFETY: rule 5, which this model checks: loom panics if another thread is at the slot.
+    slot.with_mut(|waker| unsafe { *waker += 1 });
+    state.try_set_waker()
+}
+
+#[test]
+fn loom_a_future_that_polls_again_never_meets_the_completer_at_the_waker() {
+    ::loom::model(|| {
+        let shared = ::loom::sync::Arc::new((
+            state::State::new(state::Content::Empty, 2),
+            ::loom::cell::UnsafeCell::new(0),
+        ));
+        let completer = {
+            let shared = shared.clone();
+            thread::spawn(move || {
+                let (state, slot) = &*shared;
+                let done = state.transition_to_done(
+                    state::Content::Empty,
+                    state::Content::Output,
+                    state::Kind::Value,
+                );
+                if done == state::Finish::Published(state::Published::Wake) {
+                    // SAFETY: as in `register`.
+                    slot.with_mut(|waker| unsafe { *waker = 0 });
+                }
+            })
+        };
+        let (state, slot) = &*shared;
+        // What a future does that was not done when it looked.
+        let _ = register(state, slot) && register(state, slot);
+        completer.join().unwrap();
+    });
+}

@@ -21,10 +21,11 @@
 //!    on. The slot stays the job's side's; the body's output, when it comes, finds `DONE` and is dropped.
 //! 4. **Begin.** A body is begun only after `transition_to_begun` has answered `Begun`; that step fails for ever once
 //!    the task is resolved. A backend that runs tasks elsewhere has its own claim for that.
-//! 5. **The waker.** The waker slot belongs to the future while `WAKER` is clear, and to whoever sets `DONE` while it
-//!    is set. The future publishes a waker by setting the bit and takes it back by clearing it; both fail once `DONE`
-//!    is set. If setting fails the future still owns the slot, and the outcome is there. If clearing fails, the
-//!    completer owns it, and the outcome is there too. So no wake-up is lost and no waker is touched by two.
+//! 5. **The waker.** The waker slot belongs to the future while `WAKER` is clear, and to whoever sets `DONE` while it is
+//!    set; the bit then stays set, so that a future that polls at the same moment keeps its hands off. The future publishes a
+//!    waker by setting the bit and takes it back by clearing it; both fail once `DONE` is set. If setting fails the
+//!    future still owns the slot, and the outcome is there. If clearing fails, the completer owns it, and the outcome is
+//!    there too. So no wake-up is lost and no waker is touched by two.
 //! 6. **The end.** A job dropped without completion completes itself with [`Closed`](crate::TaskError::Closed): never silence.
 //!    A future dropped before the outcome lets the task run on (or cancels it, with `cancel_on_drop`).
 

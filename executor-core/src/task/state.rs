@@ -33,7 +33,8 @@ const DONE: u32 = 1 << 5;
 const CANCELLED: u32 = 1 << 6;
 /// The cooperative flag.
 const CANCEL_REQUESTED: u32 = 1 << 7;
-/// The waker slot is filled and belongs to whoever sets `DONE`.
+/// The waker slot is filled and belongs to whoever sets `DONE`. It stays set then: a future that polls again at that moment
+/// must see that the slot is not its own.
 const WAKER: u32 = 1 << 8;
 /// The future wants the task cancelled when it is dropped.
 const CANCEL_ON_DROP: u32 = 1 << 9;
@@ -253,7 +254,7 @@ impl State {
                 from,
                 "the slot's content is not what its holder believes"
             );
-            let next = (word & !(CONTENT | LOCKED | WAKER)) | to as u32 | DONE | failed;
+            let next = (word & !(CONTENT | LOCKED)) | to as u32 | DONE | failed;
             match self.0.compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(before) if before & WAKER != 0 => return Finish::Published(Published::Wake),
                 Ok(_) => return Finish::Published(Published::Quiet),
@@ -266,8 +267,7 @@ impl State {
     ///
     /// The outcome is in the word alone, so that the slot stays the job's (rule 1) and the body may go on.
     pub(super) fn transition_to_killed(&self) -> Option<Published> {
-        let before =
-            self.update_unless(DONE | LOCKED, |word| (word & !WAKER) | DONE | CANCELLED | CANCEL_REQUESTED)?;
+        let before = self.update_unless(DONE | LOCKED, |word| word | DONE | CANCELLED | CANCEL_REQUESTED)?;
         Some(if before.0 & WAKER != 0 { Published::Wake } else { Published::Quiet })
     }
 
@@ -284,7 +284,7 @@ impl State {
                     0 => Published::Quiet,
                     _ => Published::Wake,
                 };
-                ((word & !WAKER) | DONE | CANCELLED, Cancel::Done(published))
+                (word | DONE | CANCELLED, Cancel::Done(published))
             };
             match self.0.compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return outcome,
