@@ -21,6 +21,8 @@
 //! | --- | --- | --- |
 //! | `conformance` | no | the suite that every backend passes |
 
+pub mod attachment;
+mod blob;
 mod codec;
 mod combine;
 mod config;
@@ -41,6 +43,7 @@ mod task;
 pub mod wire;
 pub mod worker;
 
+pub use blob::{Allocate, Blob, BlobMut, Memory, MemoryMut, set_allocator};
 pub use codec::{CODEC_ID, LIMIT as CODEC_LIMIT};
 pub use combine::{AsCompleted, AsCompletedIter, ReturnWhen, Waited, as_completed, wait};
 pub use config::{Config, Options, Scheme};

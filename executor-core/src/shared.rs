@@ -1,6 +1,6 @@
 //! Values that many tasks use and that are sent once to each worker: [`Shared`].
 //!
-//! While a job is being encoded, a `Shared` inside of its argument serialises as its id, and the job notes the
+//! While a job is being encoded ([`attachment`](crate::attachment)), a `Shared` inside of its argument serialises as its id, and the job notes the
 //! value's bytes ([`ShareBlob`]); the backend sends these ahead of the task to each worker that has not got them.
 //! Everywhere else a `Shared` serialises as its value. In the receiver a [`store`] maps ids to bytes and, after the
 //! first use, to the decoded value, which all tasks there share.
@@ -9,7 +9,6 @@
 mod tests;
 
 use std::any::{Any, TypeId};
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -21,6 +20,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::attachment;
 use crate::codec;
 use crate::error::TaskError;
 
@@ -120,7 +120,8 @@ impl<T: Serialize> Shared<T> {
             return Ok(blob);
         }
         let mut bytes = Vec::new();
-        codec::encode_arg(&self.inner.value, &mut bytes)?;
+        // A message of its own: a shared value inside of this one is a part of it, not one of the task's.
+        attachment::collect_nothing(|| codec::encode_arg(&self.inner.value, &mut bytes))?;
         let blob = Arc::new(ShareBlob::new(ShareId::next(), bytes));
         Ok(self.inner.blob.get_or_init(|| blob))
     }
@@ -147,20 +148,6 @@ impl<T: fmt::Debug> fmt::Debug for Shared<T> {
 
 // ---- sending ---------------------------------------------------------------------------------------------------
 
-thread_local! {
-    /// What the job that is being encoded on this thread refers to; `None` if there is no such job.
-    static COLLECTING: RefCell<Option<Vec<Arc<ShareBlob>>>> = const { RefCell::new(None) };
-}
-
-/// Encodes a job; gives the shared values that it refers to.
-pub(crate) fn collect<T>(encode: impl FnOnce() -> T) -> (T, Vec<Arc<ShareBlob>>) {
-    let outer = COLLECTING.replace(Some(Vec::new()));
-    // No guard is needed: the encoder catches panics of user code.
-    let result = encode();
-    let shares = COLLECTING.replace(outer).unwrap_or_default();
-    (result, shares)
-}
-
 #[derive(Serialize)]
 enum Outgoing<'a, T> {
     Id(ShareId),
@@ -175,7 +162,7 @@ enum Incoming<T> {
 
 impl<T: Serialize> Serialize for Shared<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if COLLECTING.with_borrow(Option::is_none) {
+        if !attachment::is_collecting_shares() {
             return Outgoing::Value(&self.inner.value).serialize(serializer);
         }
         let id = reference(self).map_err(S::Error::custom)?;
@@ -262,7 +249,7 @@ where
 /// Notes the value for the job that is being encoded, and gives its id.
 pub(crate) fn reference<T: Serialize>(shared: &Shared<T>) -> Result<ShareId, TaskError> {
     let blob = shared.blob()?;
-    note(blob);
+    attachment::note_share(blob);
     Ok(blob.id)
 }
 
@@ -278,14 +265,4 @@ pub(crate) fn resolve<T: DeserializeOwned + Send + Sync + 'static>(
 
 fn missing(id: ShareId) -> TaskError {
     TaskError::decode("shared value", format!("the value {:x} is not here", id.0))
-}
-
-fn note(blob: &Arc<ShareBlob>) {
-    COLLECTING.with_borrow_mut(|collecting| {
-        if let Some(shares) = collecting
-            && !shares.iter().any(|it| it.id == blob.id)
-        {
-            shares.push(Arc::clone(blob));
-        }
-    });
 }

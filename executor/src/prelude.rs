@@ -5,8 +5,8 @@
 //! program that imports another `StreamExt` by name gets that one, without an ambiguity.
 
 pub use crate::{
-    Capabilities, Config, Context, Executor, ExecutorExt, OpenError, ReturnWhen, Shared, Shutdown, Stats,
-    TaskError, TaskFuture, TaskId, TaskStatus, TrySubmitError, as_completed, context, from_env, open,
+    Blob, Capabilities, Config, Context, Executor, ExecutorExt, OpenError, ReturnWhen, Shared, Shutdown,
+    Stats, TaskError, TaskFuture, TaskId, TaskStatus, TrySubmitError, as_completed, context, from_env, open,
     register, wait,
 };
 pub use futures::StreamExt;

@@ -42,7 +42,7 @@ fn tasks_wait_for_tasks_three_deep_with_one_worker(lab: &Lab) {
     assert_eq!(value(ex.submit(factorial, 3)), 6);
     // And again, so that what was given up meanwhile is had back.
     for n in 0..4 {
-        assert_eq!(value(ex.submit(factorial, n)), (1..=n).product());
+        assert_eq!(value(ex.submit(factorial, n)), (1..=n).product::<u64>());
     }
 }
 
@@ -50,7 +50,7 @@ fn all_workers_may_wait_for_their_own_pool_at_once(lab: &Lab) {
     let ex = lab.workers(2);
     let futures: Vec<_> = (0..20).map(|n| ex.submit(factorial, n % 4)).collect();
     for (n, future) in (0..).zip(futures) {
-        assert_eq!(value(future), (1..=n % 4).product());
+        assert_eq!(value(future), (1..=n % 4).product::<u64>());
     }
 }
 

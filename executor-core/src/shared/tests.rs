@@ -5,11 +5,12 @@ use crate::codec::{decode_arg, encode_arg};
 
 /// As a job encodes its argument.
 fn sent<T: Serialize>(value: &T) -> (Vec<u8>, Vec<Arc<ShareBlob>>) {
-    collect(|| {
+    let (bytes, collected) = attachment::collect_job(false, || {
         let mut bytes = Vec::new();
         encode_arg(value, &mut bytes).unwrap();
         bytes
-    })
+    });
+    (bytes, collected.shares)
 }
 
 fn arrive(blobs: &[Arc<ShareBlob>]) {
@@ -101,13 +102,25 @@ fn a_value_is_encoded_when_the_first_task_needs_it_and_freed_with_the_last() {
 #[test]
 fn collections_of_jobs_inside_of_one_another_do_not_mix() {
     let (outer, inner) = (Shared::new(1u8), Shared::new(2u8));
-    let ((_, inner_blobs), outer_blobs) = collect(|| {
+    let ((_, inner_blobs), outer_blobs) = attachment::collect_job(false, || {
         let mut bytes = Vec::new();
         encode_arg(&outer, &mut bytes).unwrap();
         let nested = sent(&inner);
         encode_arg(&outer, &mut bytes).unwrap();
         nested
     });
+    let outer_blobs = outer_blobs.shares;
     assert_eq!((inner_blobs.len(), outer_blobs.len()), (1, 1));
     assert_ne!(inner_blobs[0].id(), outer_blobs[0].id());
+}
+
+#[test]
+fn a_shared_value_inside_of_another_is_a_part_of_it_for_every_task() {
+    let inner = Shared::new("x".repeat(1000));
+    let outer = Shared::new((inner, 1u8));
+    for _ in 0..2 {
+        let (_, blobs) = sent(&outer);
+        assert_eq!(blobs.len(), 1);
+        assert!(blobs[0].bytes().len() >= 1000);
+    }
 }

@@ -17,10 +17,11 @@ use super::options::{DEFAULT, Printed, TaskOptions};
 use super::payload::Payload;
 use super::state::{Cancel, Content, Finish, Kind, Published, Snapshot, State};
 use super::{TaskId, owner};
+use crate::attachment;
 use crate::error::TaskError;
 use crate::identity::Target;
 use crate::panic;
-use crate::shared::{self, ShareBlob};
+use crate::shared::ShareBlob;
 
 /// The part of a task that does not depend on its types. 56 bytes.
 #[repr(C)]
@@ -365,10 +366,11 @@ impl Ref {
             return check_sizes(self.encoded().len(), self.shares(), limit);
         }
         codec_scratch(|scratch| {
-            let (encoded, shares) =
+            let (encoded, collected) =
                 // SAFETY: rule 1: the job owns the slot, and it holds an argument.
-                shared::collect(|| unsafe { (header.vtable.encode)(self.0, scratch) });
+                attachment::collect_job(false, || unsafe { (header.vtable.encode)(self.0, scratch) });
             encoded?;
+            let shares = collected.shares;
             if let Err(error) = check_sizes(scratch.len(), &shares, limit) {
                 *scratch = Vec::new();
                 return Err(error);
