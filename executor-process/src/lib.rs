@@ -15,6 +15,7 @@
 //! | `worker` | the worker's side: the loop that runs tasks, its host, its writer |
 //! | `board`, `transport` | the shared page and the channel between the two |
 //! | `sys` | starting, watching and ending processes |
+//! | [`ipc`] | locks, values, memory that processes share |
 //! | [`limits`] | how many workers, how much memory |
 //!
 //! `board`, `sys` and `transport` are public for their tests only.
@@ -28,6 +29,7 @@
 pub mod board;
 mod config;
 mod init;
+pub mod ipc;
 pub mod limits;
 mod pool;
 #[doc(hidden)]

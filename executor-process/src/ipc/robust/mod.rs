@@ -1,0 +1,199 @@
+//! A lock between processes that knows of its owner's death.
+//!
+//! One word says who has it ([`word`]); the kernel changes that word when the owner dies, because the owning thread has
+//! linked the lock into its *robust list* ([`list`]). Taking and giving back a lock that nobody else wants is two atomic
+//! operations and four plain stores, without a system call.
+//!
+//! ```text
+//! take                                   give back
+//!  1. pending = node                      1. pending = node
+//!  2. word: free -> mine                  2. unlink node
+//!  3. link node                           3. word: mine -> free
+//!  4. pending = none                      4. wake a sleeper, if the word says that there may be one
+//!                                         5. pending = none
+//! ```
+//!
+//! A thread that dies at any of these steps leaves a state in which the kernel does the right thing: between 1 and 4 it
+//! looks at the pending node also; if the word is the dead thread's, it becomes "owner died", and if it is nobody's, a
+//! sleeper is woken who might otherwise wait for a wake-up that went to the dead one.
+//!
+//! The list belongs to a thread, so a lock is given back by the thread that took it: [`Held`] is not `Send`. Guards that
+//! may change threads are owned by another list, see `wait`.
+
+mod list;
+mod word;
+
+#[cfg(test)]
+mod tests;
+
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+use super::futex::{self, Deadline, Waited};
+use super::region::Shared;
+pub(crate) use list::supported;
+use word::Cell;
+
+/// The lock, as it lies in shared memory; all zeroes is a free one. One cache line.
+///
+/// The first word, and the two links, are where a `pthread_mutex_t` has them: lists of the C library hold both.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub(crate) struct RobustLock {
+    /// Low half: the kernel's word. High half: how often somebody has gone to sleep. See [`word`].
+    word: AtomicU64,
+    /// Not zero from when an owner's death was noticed until somebody has taken care of it. The owner's alone.
+    damaged: AtomicU32,
+    /// For the owner's own use.
+    note: AtomicU32,
+    _unused: AtomicU64,
+    previous: AtomicUsize,
+    next: AtomicUsize,
+    _rest: [AtomicU64; 3],
+}
+
+// SAFETY: atomics; the links are read and written by their owner and the kernel only, and hold addresses of the owner's.
+unsafe impl Shared for RobustLock {}
+
+/// Why a lock was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotTaken {
+    /// Another has it (only without waiting).
+    Busy,
+    /// The deadline has passed.
+    TimedOut,
+    /// This thread has it.
+    Mine,
+}
+
+impl RobustLock {
+    /// Takes the lock unless another has it.
+    #[inline]
+    pub(crate) fn try_lock(&self) -> Result<Held<'_>, NotTaken> {
+        let me = list::me();
+        list::begin(me, self);
+        let taken = word::try_take(self, me.tid());
+        self.settle(me, taken)
+    }
+
+    /// Takes the lock, and waits for it if need be.
+    #[inline]
+    pub(crate) fn lock(&self, deadline: Deadline) -> Result<Held<'_>, NotTaken> {
+        let me = list::me();
+        list::begin(me, self);
+        let taken = match word::try_take(self, me.tid()) {
+            Err(NotTaken::Busy) => word::take(self, me.tid(), deadline),
+            other => other,
+        };
+        self.settle(me, taken)
+    }
+
+    /// Steps 3 and 4.
+    #[inline]
+    fn settle(&self, me: list::Me, taken: Result<word::Taken, NotTaken>) -> Result<Held<'_>, NotTaken> {
+        let taken = match taken {
+            Ok(taken) => taken,
+            Err(reason) => {
+                list::end(me);
+                return Err(reason);
+            }
+        };
+        list::link(me, self);
+        list::end(me);
+        if taken == word::Taken::FromTheDead {
+            self.damaged.store(1, Relaxed);
+        }
+        Ok(Held { lock: self, tid: me.tid(), of_this_thread: PhantomData })
+    }
+
+    /// Whether anybody has it, at this moment.
+    pub(crate) fn is_locked(&self) -> bool {
+        word::owner(self.word.load(Relaxed)) != 0
+    }
+
+    /// Whether this thread has it.
+    #[inline]
+    pub(crate) fn is_mine(&self) -> bool {
+        word::owner(self.word.load(Relaxed)) == list::me().tid()
+    }
+
+    /// The kernel's half of the word.
+    fn low(&self) -> &AtomicU32 {
+        const { assert!(cfg!(target_endian = "little"), "the kernel's half is the first") };
+        // SAFETY: the first four bytes of eight that are aligned. The reference is for the kernel: our own code reads and
+        // writes the whole word only.
+        unsafe { &*self.word.as_ptr().cast::<AtomicU32>() }
+    }
+}
+
+impl Cell for RobustLock {
+    #[inline]
+    fn load(&self) -> u64 {
+        self.word.load(Relaxed)
+    }
+
+    #[inline]
+    fn exchange(&self, current: u64, new: u64) -> Result<(), u64> {
+        use std::sync::atomic::Ordering::Acquire;
+        self.word.compare_exchange(current, new, Acquire, Relaxed).map(drop)
+    }
+
+    #[inline]
+    fn subtract(&self, owner: u32) -> u64 {
+        use std::sync::atomic::Ordering::Release;
+        self.word.fetch_sub(u64::from(owner), Release)
+    }
+
+    fn wait(&self, expected: u32, deadline: Deadline) -> Waited {
+        futex::wait(self.low(), expected, deadline)
+    }
+
+    fn wake_one(&self) -> bool {
+        futex::wake(self.low(), 1) > 0
+    }
+
+    fn relax(&self) {
+        std::hint::spin_loop();
+    }
+}
+
+/// The lock is this thread's until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Held<'a> {
+    lock: &'a RobustLock,
+    /// Who took it: after a fork, a copy of this value is not the child's to give back.
+    tid: u32,
+    of_this_thread: PhantomData<*mut ()>,
+}
+
+impl Held<'_> {
+    /// Whether an owner has died with the lock, and nobody has [taken care](Self::repaired) of that since.
+    #[inline]
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.lock.damaged.load(Relaxed) != 0
+    }
+
+    /// Says that what the lock protects is in order again.
+    pub(crate) fn repaired(&self) {
+        self.lock.damaged.store(0, Relaxed);
+    }
+
+    /// A word for the owner's own use. It stays what it is when the lock changes hands, an owner's death included.
+    pub(crate) fn note(&self) -> &AtomicU32 {
+        &self.lock.note
+    }
+}
+
+impl Drop for Held<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        let me = list::me();
+        if me.tid() != self.tid {
+            return;
+        }
+        list::begin(me, self.lock);
+        list::unlink(self.lock);
+        word::give_back(self.lock, self.tid);
+        list::end(me);
+    }
+}
