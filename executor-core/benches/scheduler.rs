@@ -6,9 +6,11 @@
 //! - *quick*: tasks of 1 us, all submitted before the first is sent; workers are handed up to 1,000 ahead.
 //! - *long*: tasks of 20 ms, likewise; nothing is handed ahead, every result makes a worker idle for a moment.
 //! - *flow*: tasks of 1 us submitted as others finish, so that the queue stays short, as under back-pressure.
+//! - *batch*: the same, but events come in batches: submits, then runs of sends, then the results of each worker. A
+//!   driver that reads rings or sockets drives it so.
 //!
-//! An event is a submit, a send or a result: three per task. Actions are polled to the end after every single
-//! event, which is the dearest way to drive it. Each figure is the median of five rounds, after one that is
+//! An event is a submit, a send or a result: three per task. Except in *batch*, actions are polled to the end after
+//! every single event, which is the dearest way to drive it. Each figure is the median of five rounds, after one that is
 //! not counted; rounds go over all sizes in turn, so that drift of the machine hits all of them.
 //!
 //! `cargo bench -p executor-core --bench scheduler [-- --json]`
@@ -22,10 +24,13 @@ use std::time::{Duration, Instant};
 use executor_core::scheduler::{Action, Scheduler, SchedulerConfig, TaskKey, TaskSpec, WorkerKey};
 
 const TASKS: u64 = 1_000_000;
-const WORKERS: [u32; 4] = [10, 100, 1_000, 10_000];
+const WORKERS: [u32; 5] = [2, 10, 100, 1_000, 10_000];
 const ROUNDS: usize = 5;
 /// Tasks under way in *flow*, per worker: one running, some ahead.
 const FLOW_PER_WORKER: u64 = 8;
+
+/// Events that come together in *batch*: results of one worker, and as many submits for them.
+const BATCH: usize = 64;
 
 /// Counts bytes that are allocated and not freed.
 struct Counting;
@@ -114,6 +119,61 @@ impl Bench {
         }
     }
 
+    /// A batch of submits for every batch of results.
+    fn run_in_batches(&mut self) {
+        let first = (self.core.workers() * BATCH).min(TASKS as usize);
+        for _ in 0..first {
+            self.submit();
+        }
+        self.poll_in_runs();
+        let mut left = TASKS as usize - first;
+        while self.finish_batch() {
+            for _ in 0..BATCH.min(left) {
+                self.submit();
+            }
+            left = left.saturating_sub(BATCH);
+            self.poll_in_runs();
+        }
+    }
+
+    fn poll_in_runs(&mut self) {
+        loop {
+            while let Some(mut run) = self.core.poll_run(self.now) {
+                let worker = run.worker();
+                while let Some(send) = run.next_task() {
+                    black_box(send.payload);
+                    self.under_way.push_back(Some((worker, send.task)));
+                }
+            }
+            match self.core.poll_action(self.now) {
+                None => return,
+                Some(Action::Send { worker, task, .. }) => self.under_way.push_back(Some((worker, task))),
+                Some(Action::Revoke { worker, task }) => {
+                    self.core.handle_revoked(self.now, worker, task, true);
+                }
+                Some(other) => panic!("nothing else is to happen here: {other:?}"),
+            }
+        }
+    }
+
+    /// Up to a batch of results of one worker; false when nothing is under way.
+    fn finish_batch(&mut self) -> bool {
+        let Some(&Some((worker, _))) = self.under_way.front() else {
+            return false;
+        };
+        let mut results = self.core.handle_results(self.now, worker);
+        for _ in 0..BATCH {
+            match self.under_way.front() {
+                Some(&Some((from, task))) if from == worker => {
+                    black_box(results.finished(task, self.takes));
+                    self.under_way.pop_front();
+                }
+                _ => break,
+            }
+        }
+        true
+    }
+
     /// A submit for every result.
     fn run_as_flow(&mut self) {
         let workers = self.core.workers() as u64;
@@ -141,10 +201,11 @@ struct Load {
     run: fn(&mut Bench),
 }
 
-const LOADS: [Load; 3] = [
+const LOADS: [Load; 4] = [
     Load { name: "quick", takes: Duration::from_micros(1), run: Bench::run_from_full_queue },
     Load { name: "long", takes: Duration::from_millis(20), run: Bench::run_from_full_queue },
     Load { name: "flow", takes: Duration::from_micros(1), run: Bench::run_as_flow },
+    Load { name: "batch", takes: Duration::from_micros(1), run: Bench::run_in_batches },
 ];
 
 fn nanoseconds_per_event(load: Load, workers: u32) -> f64 {
@@ -188,7 +249,7 @@ fn main() {
         }
         let growth = samples[WORKERS.len() - 1][ROUNDS / 2] / samples[0][ROUNDS / 2];
         if !json {
-            println!("{:6} from 10 to 10,000 workers: {growth:.2} times the cost", load.name);
+            println!("{:6} from 2 to 10,000 workers: {growth:.2} times the cost", load.name);
         }
     }
     let bytes = bytes_per_pending_task();

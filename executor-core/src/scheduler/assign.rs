@@ -32,14 +32,17 @@ impl<T> Scheduler<T> {
 
     /// The worker for the next sync task.
     #[inline]
-    fn least_loaded(&mut self, now: Instant) -> Option<u32> {
+    pub(super) fn least_loaded(&mut self, now: Instant) -> Option<u32> {
         loop {
             let worker = self.available.lowest()?;
             let state = &mut self.workers[worker];
             if state.sync_level < FIRST_AHEAD_LEVEL {
                 return Some(worker);
             }
-            if now.saturating_duration_since(state.last_progress) < self.config.stall_check {
+            // Most often the result that made room has just come in.
+            if now == state.last_progress
+                || now.saturating_duration_since(state.last_progress) < self.config.stall_check
+            {
                 return Some(worker);
             }
             // Its tasks have become long since the window was measured.
@@ -51,12 +54,18 @@ impl<T> Scheduler<T> {
     #[inline]
     fn send(&mut self, worker: u32, slot: u32, now: Instant) -> Action<T> {
         self.attach(worker, slot, now);
+        self.file_after_send(worker);
+        self.send_action(worker, slot)
+    }
+
+    /// Files a worker that was sent sync tasks. Those with free slots take turns.
+    #[inline]
+    pub(super) fn file_after_send(&mut self, worker: u32) {
         let level = self.workers[worker].sync_level;
         self.refresh(worker);
         if level == self.workers[worker].sync_level && (1..FIRST_AHEAD_LEVEL).contains(&level) {
             self.available.rotate(worker, level);
         }
-        self.send_action(worker, slot)
     }
 
     fn send_async(&mut self, worker: u32, slot: u32, now: Instant) -> Action<T> {

@@ -20,7 +20,7 @@ impl<T> Scheduler<T> {
         (task.worker == worker && task.is_at_worker()).then_some((worker, slot))
     }
 
-    /// Adds a task that is in no list to a worker with credit.
+    /// Adds a task that is in no list to a worker with credit. [`Run`](super::Run) does the same with many at once.
     #[inline]
     pub(super) fn attach(&mut self, worker: u32, slot: u32, now: Instant) {
         self.tasks[slot].worker = worker;
@@ -56,10 +56,17 @@ impl<T> Scheduler<T> {
         if !task.flags.has(Flags::PINNED) {
             task.flags.set(Flags::LOOSE);
             state.loose += 1;
-            if state.stall_timer.is_none() {
-                let at = state.last_progress + self.config.stall_check;
-                state.stall_timer = Some(self.timers.arm(at, Timer::Stall(worker)));
-            }
+            self.watch_for_stall(worker);
+        }
+    }
+
+    /// A worker has loose tasks: sees to it that they are taken back if it finishes nothing for long.
+    #[inline]
+    pub(super) fn watch_for_stall(&mut self, worker: u32) {
+        let state = &mut self.workers[worker];
+        if state.stall_timer.is_none() {
+            let at = state.last_progress + self.config.stall_check;
+            state.stall_timer = Some(self.timers.arm(at, Timer::Stall(worker)));
         }
     }
 
@@ -83,7 +90,7 @@ impl<T> Scheduler<T> {
 
     /// A sync task of a worker gets one of its slots.
     #[inline]
-    fn enter_slot(&mut self, worker: u32, slot: u32, now: Instant) {
+    pub(super) fn enter_slot(&mut self, worker: u32, slot: u32, now: Instant) {
         let state = &mut self.workers[worker];
         let task = &mut self.tasks[slot];
         task.place = Place::Running;
@@ -123,6 +130,12 @@ impl<T> Scheduler<T> {
     /// [`after_detach`](Self::after_detach) follows.
     #[inline]
     pub(super) fn detach(&mut self, worker: u32, slot: u32, now: Instant) {
+        self.take_out(worker, slot);
+        self.promote(worker, now);
+    }
+
+    /// Takes a task out of its worker, where [`promote`](Self::promote) is to fill the slot that it may have left.
+    pub(super) fn take_out(&mut self, worker: u32, slot: u32) {
         self.disarm(slot);
         self.settle_revoke(worker, slot, Revoke::No);
         let state = &mut self.workers[worker];
@@ -146,24 +159,26 @@ impl<T> Scheduler<T> {
         if place == Place::Running {
             state.running -= 1;
             self.running -= 1;
-            self.promote(worker, now);
-            let state = &mut self.workers[worker];
-            // Without a running task nothing stalls it, however the last one ended.
-            state.stalled &= state.running > 0;
         } else if state.first_ahead == slot {
             state.first_ahead = next;
         }
     }
 
-    /// The first task ahead gets the slot that has become free.
+    /// The first tasks ahead get the slots that have become free.
     #[inline]
-    fn promote(&mut self, worker: u32, now: Instant) {
-        let state = &mut self.workers[worker];
-        let promoted = state.first_ahead;
-        if promoted != NIL {
+    pub(super) fn promote(&mut self, worker: u32, now: Instant) {
+        loop {
+            let state = &mut self.workers[worker];
+            let promoted = state.first_ahead;
+            if promoted == NIL || !state.has_empty_slot() {
+                break;
+            }
             state.first_ahead = self.tasks[promoted].next;
             self.enter_slot(worker, promoted, now);
         }
+        // Without a running task nothing stalls it, however the last one ended.
+        let state = &mut self.workers[worker];
+        state.stalled &= state.running > 0;
     }
 
     /// Records how a `Revoke`, if one is out, has ended.
@@ -211,6 +226,16 @@ impl<T> Scheduler<T> {
     /// Files a worker under its present loads.
     #[inline]
     pub(super) fn refresh(&mut self, worker: u32) {
+        let state = &self.workers[worker];
+        let is_filed = state.sync_level_now(&self.config) == state.sync_level
+            && state.loose_level_now() == state.loose_level;
+        if !is_filed || self.uses_async || state.awaited {
+            self.file_anew(worker);
+        }
+    }
+
+    #[inline(never)]
+    fn file_anew(&mut self, worker: u32) {
         let state = &mut self.workers[worker];
         let level = state.sync_level_now(&self.config);
         if level != state.sync_level {

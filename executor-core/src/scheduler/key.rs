@@ -19,10 +19,12 @@ pub struct WorkerKey(NonZeroU64);
 pub(super) const FIRST_GENERATION: u32 = 1;
 
 /// The generation of a slot's next tenant.
+#[inline]
 pub(super) fn next_generation(generation: u32) -> u32 {
     generation.checked_add(1).unwrap_or(FIRST_GENERATION)
 }
 
+#[inline]
 fn pack(slot: u32, generation: u32) -> NonZeroU64 {
     debug_assert_ne!(generation, 0, "generations start at {FIRST_GENERATION}");
     let raw = u64::from(generation) << 32 | u64::from(slot);
@@ -32,10 +34,12 @@ fn pack(slot: u32, generation: u32) -> NonZeroU64 {
 macro_rules! key_methods {
     ($key:ident, $what:literal) => {
         impl $key {
+            #[inline]
             pub(super) fn new(slot: u32, generation: u32) -> Self {
                 Self(pack(slot, generation))
             }
 
+            #[inline]
             pub(super) fn parts(self) -> (u32, u32) {
                 (self.0.get() as u32, (self.0.get() >> 32) as u32)
             }
@@ -43,11 +47,13 @@ macro_rules! key_methods {
             #[doc = concat!("The table slot of this ", $what, ": dense from 0, and reused once the ", $what, " is gone.")]
             ///
             /// For a driver's own table beside the scheduler's.
+            #[inline]
             pub fn slot(self) -> usize {
                 self.parts().0 as usize
             }
 
             /// The key as a number, for the wire. Never 0.
+            #[inline]
             pub fn into_raw(self) -> u64 {
                 self.0.get()
             }
@@ -56,6 +62,7 @@ macro_rules! key_methods {
             ///
             /// A number that was never a key is harmless: every method looks keys up and ignores unknown
             /// ones.
+            #[inline]
             pub fn from_raw(raw: u64) -> Option<Self> {
                 NonZeroU64::new(raw).map(Self)
             }

@@ -23,7 +23,7 @@ impl<T> Scheduler<T> {
             return;
         };
         let state = &self.workers[slot];
-        let tails = [state.asynchronous.tail, state.sync.tail];
+        let lists = [state.asynchronous, state.sync];
         self.running -= (state.running + state.async_held) as usize;
         self.blocked -= state.blocked as usize;
         self.revoking -= state.revoking as usize;
@@ -31,10 +31,10 @@ impl<T> Scheduler<T> {
         let expected = state.state != WorkerState::Ready;
         self.remove_worker(slot);
         // From the last to the first: each returns to the front of its queue.
-        for tail in tails {
-            let mut at = tail;
+        for list in lists {
+            let mut at = list.last();
             while at != NIL {
-                let (task, prev) = (at, self.tasks[at].prev);
+                let (task, prev) = (at, list.before(&self.tasks, at));
                 self.forget_worker_of(task);
                 self.settle_lost(worker, task, &mut began);
                 at = prev;

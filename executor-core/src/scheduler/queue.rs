@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::tasks::{List, Task, Tasks};
+use super::list::List;
+use super::tasks::{Task, Tasks};
 
 /// First in, first out within a priority; the highest priority first. Priority 0 needs no search.
 #[derive(Debug)]
@@ -53,6 +54,12 @@ impl PriorityQueue {
         }
     }
 
+    /// The first task that goes next, if it is one of priority 0.
+    #[inline]
+    pub(super) fn first_of_zero(&self) -> Option<u32> {
+        (self.above.is_empty() && !self.zero.is_empty()).then_some(self.zero.head)
+    }
+
     #[inline]
     fn list_mut(&mut self, priority: i32) -> &mut List {
         match priority {
@@ -94,8 +101,16 @@ impl Queues {
         }
     }
 
+    #[inline]
     pub(super) fn len(&self) -> usize {
         self.len
+    }
+
+    /// Takes out the first `count` sync tasks of priority 0, of which `last` is the last.
+    #[inline]
+    pub(super) fn split_front<T>(&mut self, tasks: &mut Tasks<T>, last: u32, count: u32) -> List {
+        self.len -= count as usize;
+        self.sync.zero.split_front(tasks, last)
     }
 
     #[inline]

@@ -91,10 +91,11 @@ impl<T> Scheduler<T> {
 
     fn take_back_where(&mut self, worker: u32, limit: u32, wanted: impl Fn(Flags) -> bool) {
         let mut left = limit.min(self.workers[worker].held);
-        let mut at = self.workers[worker].sync.tail;
+        let list = self.workers[worker].sync;
+        let mut at = list.last();
         while at != NIL && left > 0 && self.tasks[at].place == Place::Ahead {
             let task = &self.tasks[at];
-            let (slot, prev) = (at, task.prev);
+            let (slot, prev) = (at, list.before(&self.tasks, at));
             if task.revoke == Revoke::No && wanted(task.flags) {
                 self.ask_back(worker, slot);
                 left -= 1;
@@ -108,9 +109,10 @@ impl<T> Scheduler<T> {
         if self.workers[worker].loose > 0 {
             self.take_back_loose(worker, u32::MAX);
         }
-        let mut at = self.workers[worker].asynchronous.tail;
+        let list = self.workers[worker].asynchronous;
+        let mut at = list.last();
         while at != NIL && self.workers[worker].loose_async > 0 {
-            let (slot, prev) = (at, self.tasks[at].prev);
+            let (slot, prev) = (at, list.before(&self.tasks, at));
             if self.tasks[slot].flags.has(Flags::LOOSE) {
                 self.ask_back(worker, slot);
             }

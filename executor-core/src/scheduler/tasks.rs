@@ -1,4 +1,5 @@
-//! The table of tasks: slots in chunks, threaded by their own links into whichever list each is in.
+//! The table of tasks: slots in chunks, threaded by their own links into whichever [`List`](super::list::List) each is
+//! in.
 
 use std::ops::{Index, IndexMut};
 use std::time::Duration;
@@ -53,8 +54,8 @@ pub(super) enum Revoke {
 /// One task. Its payload is gone as soon as it is resolved; while a worker still holds it after that, it is a
 /// *ghost*.
 ///
-/// With a pointer for a payload it fills its 32 bytes, two to a cache line and none across: the cost of an
-/// event is that of the lines it touches.
+/// With a pointer for a payload it fills its 32 bytes, two to a cache line and none across (with a payload of four
+/// times that, a line of its own): the cost of an event is that of the lines it touches.
 #[derive(Debug)]
 #[repr(align(32))]
 pub(super) struct Task<T> {
@@ -62,6 +63,7 @@ pub(super) struct Task<T> {
     /// Where in [`Tasks::rares`] its other options are; `NIL` for most tasks, which have none.
     rare: u32,
     generation: u32,
+    /// Means nothing for the first of a list; [`List::before`](super::list::List::before) knows.
     pub(super) prev: u32,
     pub(super) next: u32,
     /// The slot of the worker that holds it.
@@ -142,6 +144,7 @@ impl<T> Task<T> {
         self.payload.is_none()
     }
 
+    #[inline]
     pub(super) fn is_async(&self) -> bool {
         self.flags.has(Flags::ASYNC)
     }
@@ -151,12 +154,31 @@ impl<T> Task<T> {
     pub(super) fn is_at_worker(&self) -> bool {
         matches!(self.place, Place::Ahead | Place::Running | Place::Async)
     }
+
+    /// A sync task at a worker with nothing to settle when it leaves: no timer, no `Revoke`, nobody waited for. Its
+    /// `LOOSE` flag is for the worker's count.
+    #[inline]
+    pub(super) fn is_simply_held(&self) -> bool {
+        self.rare == NIL
+            && self.revoke == Revoke::No
+            && self.flags.0 & (Flags::ASYNC.0 | Flags::BLOCKED.0 | Flags::PINNED.0) == 0
+    }
+
+    #[inline]
+    pub(super) fn key(&self, slot: u32) -> TaskKey {
+        TaskKey::new(slot, self.generation)
+    }
 }
+
+/// Aligned to cache lines, so that none of its tasks lies across two if their size is a power of two.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Chunk<T>([Task<T>; CHUNK]);
 
 /// All tasks, by slot.
 #[derive(Debug)]
 pub(super) struct Tasks<T> {
-    chunks: Vec<Box<[Task<T>; CHUNK]>>,
+    chunks: Vec<Box<Chunk<T>>>,
     free: u32,
     len: usize,
     rares: Vec<Rare>,
@@ -178,13 +200,22 @@ impl<T> Tasks<T> {
     pub(super) fn find(&self, key: TaskKey) -> Option<u32> {
         let (slot, generation) = key.parts();
         let chunk = self.chunks.get((slot >> CHUNK_SHIFT) as usize)?;
-        let task = &chunk[slot as usize % CHUNK];
+        let task = &chunk.0[slot as usize % CHUNK];
         (task.generation == generation && task.place != Place::Free).then_some(slot)
     }
 
     #[inline]
     pub(super) fn key(&self, slot: u32) -> TaskKey {
-        TaskKey::new(slot, self[slot].generation)
+        self[slot].key(slot)
+    }
+
+    /// The task that a worker holds under that key.
+    #[inline]
+    pub(super) fn held_mut(&mut self, key: TaskKey, worker: u32) -> Option<&mut Task<T>> {
+        let (slot, generation) = key.parts();
+        let chunk = self.chunks.get_mut((slot >> CHUNK_SHIFT) as usize)?;
+        let task = &mut chunk.0[slot as usize % CHUNK];
+        (task.generation == generation && task.worker == worker && task.is_at_worker()).then_some(task)
     }
 
     #[inline]
@@ -229,10 +260,11 @@ impl<T> Tasks<T> {
     fn grow(&mut self) {
         let first = (self.chunks.len() << CHUNK_SHIFT) as u32;
         let last = first + CHUNK as u32 - 1;
-        let slots: Box<[_]> =
-            (first..=last).map(|slot| Task::vacant(if slot == last { NIL } else { slot + 1 })).collect();
-        let chunk = slots.try_into().map_err(drop).expect("the range is as long as a chunk");
-        self.chunks.push(chunk);
+        let vacant = |n| match first + n as u32 {
+            slot if slot == last => Task::vacant(NIL),
+            slot => Task::vacant(slot + 1),
+        };
+        self.chunks.push(Box::new(Chunk(std::array::from_fn(vacant))));
         self.free = first;
     }
 
@@ -289,6 +321,7 @@ impl<T> Tasks<T> {
     }
 }
 
+#[inline]
 fn flags_of(spec: &TaskSpec) -> Flags {
     let bit = |set: bool, flag: Flags| if set { flag.0 } else { 0 };
     Flags(
@@ -308,77 +341,13 @@ impl<T> Index<u32> for Tasks<T> {
 
     #[inline]
     fn index(&self, slot: u32) -> &Task<T> {
-        &self.chunks[(slot >> CHUNK_SHIFT) as usize][slot as usize % CHUNK]
+        &self.chunks[(slot >> CHUNK_SHIFT) as usize].0[slot as usize % CHUNK]
     }
 }
 
 impl<T> IndexMut<u32> for Tasks<T> {
     #[inline]
     fn index_mut(&mut self, slot: u32) -> &mut Task<T> {
-        &mut self.chunks[(slot >> CHUNK_SHIFT) as usize][slot as usize % CHUNK]
-    }
-}
-
-/// A list of tasks, threaded through their `prev` and `next`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct List {
-    pub(super) head: u32,
-    pub(super) tail: u32,
-}
-
-impl List {
-    pub(super) const EMPTY: Self = Self { head: NIL, tail: NIL };
-
-    #[inline]
-    pub(super) fn is_empty(&self) -> bool {
-        self.head == NIL
-    }
-
-    #[inline]
-    pub(super) fn push_back<T>(&mut self, tasks: &mut Tasks<T>, slot: u32) {
-        let task = &mut tasks[slot];
-        (task.prev, task.next) = (self.tail, NIL);
-        match self.tail {
-            NIL => self.head = slot,
-            tail => tasks[tail].next = slot,
-        }
-        self.tail = slot;
-    }
-
-    pub(super) fn push_front<T>(&mut self, tasks: &mut Tasks<T>, slot: u32) {
-        let task = &mut tasks[slot];
-        (task.prev, task.next) = (NIL, self.head);
-        match self.head {
-            NIL => self.tail = slot,
-            head => tasks[head].prev = slot,
-        }
-        self.head = slot;
-    }
-
-    #[inline]
-    pub(super) fn pop_front<T>(&mut self, tasks: &mut Tasks<T>) -> Option<u32> {
-        let slot = self.head;
-        if slot == NIL {
-            return None;
-        }
-        self.head = tasks[slot].next;
-        match self.head {
-            NIL => self.tail = NIL,
-            head => tasks[head].prev = NIL,
-        }
-        Some(slot)
-    }
-
-    #[inline]
-    pub(super) fn unlink<T>(&mut self, tasks: &mut Tasks<T>, slot: u32) {
-        let Task { prev, next, .. } = tasks[slot];
-        match prev {
-            NIL => self.head = next,
-            _ => tasks[prev].next = next,
-        }
-        match next {
-            NIL => self.tail = prev,
-            _ => tasks[next].prev = prev,
-        }
+        &mut self.chunks[(slot >> CHUNK_SHIFT) as usize].0[slot as usize % CHUNK]
     }
 }

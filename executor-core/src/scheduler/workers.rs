@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use super::buckets::NOWHERE;
 use super::config::SchedulerConfig;
 use super::key::{FIRST_GENERATION, WorkerKey, next_generation};
-use super::tasks::{List, NIL};
+use super::list::List;
+use super::tasks::NIL;
 use super::timers::TimerId;
 
 /// Levels below this one have a free slot; from it on, a task would be handed ahead.
@@ -126,6 +127,13 @@ impl Worker {
         self.held < self.slots
     }
 
+    /// Fewer tasks run than could, until the next are promoted.
+    #[inline]
+    pub(super) fn has_empty_slot(&self) -> bool {
+        self.running < self.slots
+    }
+
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.held == 0 && self.async_held == 0
     }
@@ -148,17 +156,23 @@ impl Worker {
             && self.async_held < config.max_async.max(1).saturating_mul(self.slots)
     }
 
-    /// Takes in the measured time of a finished task, and sizes the window by it.
+    /// Takes in the measured time of a finished task; [`size_window`](Self::size_window) follows.
     #[inline]
-    pub(super) fn measure(&mut self, elapsed: Duration, config: &SchedulerConfig) {
-        let sample = u32::try_from(elapsed.as_nanos()).unwrap_or(u32::MAX).max(1);
+    pub(super) fn measure(&mut self, elapsed: Duration) {
+        let sample = saturating_nanos(elapsed).max(1);
         self.average_ns = match self.average_ns {
             0 => sample,
             average if sample < average => average - ((average - sample) >> FALL_SHIFT),
             average => average + ((sample - average) >> RISE_SHIFT),
         };
+    }
+
+    /// Sizes the window by what has been measured, `results` times since it was last sized.
+    #[inline]
+    pub(super) fn size_window(&mut self, results: u32, config: &SchedulerConfig) {
         // Growing at most twofold a result: one lucky measurement must not fill a worker.
-        self.window = self.measured_window(config).min(self.window * 2 + 1);
+        let most = ((u64::from(self.window) + 1) << results.min(31)) - 1;
+        self.window = self.measured_window(config).min(u32::try_from(most).unwrap_or(u32::MAX));
     }
 
     #[inline]
@@ -189,6 +203,16 @@ impl Worker {
         }
     }
 
+    /// How many sync tasks it takes to fill it or to reach another level, when its slots are full and it can take some.
+    #[inline]
+    pub(super) fn room_in_level(&self, config: &SchedulerConfig) -> u32 {
+        let ahead = self.held - self.slots + 1;
+        // Powers of two are where `log2_per_slot` changes, from that above `slots` on.
+        let next_level = (1u64 << (32 - (ahead | self.slots).leading_zeros())) as u32;
+        let room = self.credit(config) - self.held;
+        if next_level == 0 { room } else { room.min(next_level - ahead) }
+    }
+
     /// Level among those that tasks can be taken back from, by the logarithm of how many per slot.
     #[inline]
     pub(super) fn loose_level_now(&self) -> u8 {
@@ -213,6 +237,15 @@ impl Worker {
     #[inline]
     fn log2_per_slot(&self, n: u32) -> u8 {
         self.slots.leading_zeros().saturating_sub(n.leading_zeros()) as u8
+    }
+}
+
+/// Whole nanoseconds, up to the 4.29 s that fit.
+#[inline]
+fn saturating_nanos(time: Duration) -> u32 {
+    match time.as_secs() {
+        secs @ 0..=3 => secs as u32 * 1_000_000_000 + time.subsec_nanos(),
+        _ => u32::MAX,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Every count, list and bucket recomputed from scratch.
 
 use super::super::buckets::NOWHERE;
+use super::super::list::List;
 use super::super::tasks::{NIL, Place, Revoke};
 use super::*;
 
@@ -28,6 +29,8 @@ impl<T> Scheduler<T> {
         let (mut held, mut running, mut loose, mut blocked, mut revoking) = (0, 0, 0, 0, 0);
         let (mut async_held, mut loose_async) = (0, 0);
         let mut first_ahead = NIL;
+        self.assert_linked(&state.sync);
+        self.assert_linked(&state.asynchronous);
         for task in self.tasks_of(key) {
             let slot = self.tasks.find(task).expect("a listed task is in the table");
             let task = &self.tasks[slot];
@@ -69,5 +72,16 @@ impl<T> Scheduler<T> {
             assert!(state.stall_timer.is_some(), "what is ahead is watched");
         }
         (held + async_held) as usize
+    }
+
+    /// Backwards a list is what it is forwards, reversed.
+    fn assert_linked(&self, list: &List) {
+        let existing = |slot: u32| (slot != NIL).then_some(slot);
+        let forwards = std::iter::successors(existing(list.head), |&slot| existing(self.tasks[slot].next));
+        let backwards =
+            std::iter::successors(existing(list.last()), |&slot| existing(list.before(&self.tasks, slot)));
+        let mut forwards: Vec<u32> = forwards.collect();
+        forwards.reverse();
+        assert!(forwards.into_iter().eq(backwards), "links agree");
     }
 }

@@ -1,6 +1,7 @@
 //! Rules of behaviour one by one, on a hand-driven pool; and whole runs on simulated workers.
 
 mod assign;
+mod batches;
 mod consistency;
 mod lost;
 mod model;

@@ -78,10 +78,12 @@ fn run(
 ) -> impl Strategy<Value = (Park, Vec<Operation>)> {
     let latency = prop_oneof![1 => Just(Duration::ZERO), 1 => time().prop_map(|time| time / 20)];
     let slots = prop::collection::vec(slots, workers);
-    (config(), slots, latency, time(), steps).prop_flat_map(
-        move |(config, slots, latency, restart, steps)| {
+    let longest_run = prop_oneof![1 => Just(0), 1 => 1..50u32, 1 => Just(u32::MAX)];
+    let hears_every = prop_oneof![1 => Just(Duration::ZERO), 1 => time()];
+    (config(), slots, latency, time(), (longest_run, hears_every), steps).prop_flat_map(
+        move |(config, slots, latency, restart, (run, hears_every), steps)| {
             let workers = slots.len() as u32;
-            let park = Park { config, slots, latency, restart };
+            let park = Park { config, slots, latency, restart, run, hears_every };
             (Just(park), prop::collection::vec(operation(workers, most), steps))
         },
     )
@@ -93,6 +95,14 @@ proptest! {
     #[test]
     fn processes_resolve_every_task_once((park, operations) in run(1..6, 1..2, 1..60, 20)) {
         World::new(park).run(operations);
+    }
+
+    #[test]
+    fn a_run_is_what_would_be_polled_one_by_one((park, operations) in run(1..6, 1..4, 1..60, 40)) {
+        let trace = |run| World::new(Park { run, ..park.clone() }).run_traced(operations.clone());
+        let one_by_one = trace(0);
+        prop_assert_eq!(&trace(u32::MAX), &one_by_one);
+        prop_assert_eq!(&trace(3), &one_by_one);
     }
 
     #[test]
@@ -117,7 +127,8 @@ fn plain(takes: Duration) -> Body {
 
 fn processes(workers: usize) -> Park {
     let config = SchedulerConfig::default();
-    Park { config, slots: vec![1; workers], latency: Duration::ZERO, restart: ms(20) }
+    let (latency, hears_every) = (Duration::ZERO, Duration::ZERO);
+    Park { config, slots: vec![1; workers], latency, restart: ms(20), run: 0, hears_every }
 }
 
 #[test]
