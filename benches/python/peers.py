@@ -1,8 +1,8 @@
-"""Measures Python's own process pools for the benches. Standard library only.
+"""Measures Python's own process pools, and the primitives of its `multiprocessing`, for the benches. Standard library only.
 
 Protocol: the request is one line of JSON on standard input, its answer one line on standard output:
 
-    {"subject": "python-process-pool", "workload": "noop", "workers": 2, "tasks": 10000}
+    {"subject": "python-process-pool", "workload": "noop", "workers": 2, "tasks": 10000, ...}
     {"values": [8600.0]}                the values of the workload's metrics, in their order
     {"error": "..."}                    what went wrong
 
@@ -11,6 +11,7 @@ Python, so they say how well the pool feeds its workers and not how fast Python 
 """
 
 import concurrent.futures
+import contextlib
 import json
 import multiprocessing
 import os
@@ -87,7 +88,7 @@ class MultiprocessingPool:
         self.pool.join()
 
 
-SUBJECTS = {
+POOLS = {
     "python-process-pool": ProcessPool,
     "python-multiprocessing-pool": MultiprocessingPool,
 }
@@ -106,11 +107,21 @@ def measure_noop(pool, request):
 
 
 def measure_roundtrip(pool, request):
-    trips = request["tasks"]
+    return round_trips(lambda x: pool.wait(pool.submit(noop, x)), request["tasks"])
+
+
+def measure_roundtrip_paused(pool, request):
+    once = lambda x: pool.wait(pool.submit(noop, x))
+    return round_trips(once, request["tasks"], lambda: time.sleep(request["seconds"]))
+
+
+def round_trips(once, trips, pause=lambda: None):
+    """Times `once` again and again after a warm-up; the pause before each is not timed."""
     micros = []
     for x in range(-(trips // 10), trips):
+        pause()
         begun = time.perf_counter()
-        result = pool.wait(pool.submit(noop, x))
+        result = once(x)
         elapsed = time.perf_counter() - begun
         assert result == x, "wrong result"
         if x >= 0:
@@ -177,26 +188,158 @@ def measure_pending(pool, request):
     return [(after - before) / tasks]
 
 
-MEASURES = {
+def measure_idle(pool, request):
+    for handle in [pool.submit(noop, x) for x in range(1000)]:
+        pool.wait(handle)
+    time.sleep(0.5)
+    before = activity()
+    begun = time.perf_counter()
+    time.sleep(request["seconds"])
+    seconds = time.perf_counter() - begun
+    on_cpu, sleeps = (after - before for after, before in zip(activity(), before))
+    return [100 * on_cpu / 1e9 / seconds, sleeps / seconds]
+
+
+POOL_MEASURES = {
     "noop": measure_noop,
     "roundtrip": measure_roundtrip,
+    "roundtrip_paused": measure_roundtrip_paused,
     "map": measure_map,
     "payload": measure_payload,
+    "blob": measure_payload,
     "cpu": measure_cpu,
     "pending": measure_pending,
+    "idle": measure_idle,
+}
+
+
+def measure_queue(request):
+    """One way from a producer to a consumer, from the first `put` to the last `get`; then there and back."""
+    messages = request["tasks"]
+    queue, times = multiprocessing.Queue(), multiprocessing.Queue()
+    run_together([(produce, queue, messages, times), (consume, queue, messages, times)])
+    (begun,), (ended,) = sorted(times.get() for _ in range(2))
+    there, back = multiprocessing.Queue(), multiprocessing.Queue()
+
+    def once(x):
+        there.put(x)
+        return back.get()
+
+    with running([(echo_messages, there, back)]):
+        trips = round_trips(once, request["trips"])
+        there.put(None)
+    return [messages / (ended - begun), trips[0]]
+
+
+def produce(queue, messages, times):
+    begun = time.monotonic()
+    for x in range(messages):
+        queue.put(x)
+    times.put((begun,))
+
+
+def consume(queue, messages, times):
+    total = sum(queue.get() for _ in range(messages))
+    ended = time.monotonic()
+    assert total == messages * (messages - 1) // 2, "wrong result"
+    times.put((ended,))
+
+
+def echo_messages(there, back):
+    while (x := there.get()) is not None:
+        back.put(x)
+
+
+def measure_lock(request):
+    lock, pairs = multiprocessing.Lock(), request["tasks"]
+    for count in (pairs // 10, pairs):
+        begun = time.perf_counter()
+        for _ in range(count):
+            lock.acquire()
+            lock.release()
+        elapsed = time.perf_counter() - begun
+    return [elapsed / pairs * 1e9, contend(acquire_and_release, lock, request["seconds"])[0]]
+
+
+def acquire_and_release(lock):
+    for _ in range(BATCH):
+        lock.acquire()
+        lock.release()
+
+
+def measure_value(request):
+    value = multiprocessing.Value("q")
+    rate, increments = contend(increment, value, request["seconds"])
+    assert value.value == increments, "wrong result"
+    return [rate]
+
+
+def increment(value):
+    for _ in range(BATCH):
+        with value.get_lock():
+            value.value += 1
+
+
+# How often a contender does its work between two looks at the clock.
+BATCH = 100
+
+
+def contend(batch, shared, seconds):
+    """How often a second two processes together do that to the shared object, and how often in all."""
+    counts = multiprocessing.Queue()
+    # Long enough from now for both to be there.
+    begin = time.monotonic() + 0.1
+    run_together([(repeat, batch, shared, begin, begin + seconds, counts)] * 2)
+    total = sum(counts.get() for _ in range(2))
+    return total / seconds, total
+
+
+def repeat(batch, shared, begin, end, counts):
+    while time.monotonic() < begin:
+        pass
+    count = 0
+    while time.monotonic() < end:
+        batch(shared)
+        count += BATCH
+    counts.put(count)
+
+
+@contextlib.contextmanager
+def running(calls):
+    """Runs each call in a process of its own; they have ended well when the block is left."""
+    processes = [multiprocessing.Process(target=call[0], args=call[1:]) for call in calls]
+    for process in processes:
+        process.start()
+    yield
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0, f"a process ended with {process.exitcode}"
+
+
+def run_together(calls):
+    with running(calls):
+        pass
+
+
+PRIMITIVE_MEASURES = {
+    "python-queue": measure_queue,
+    "python-lock": measure_lock,
+    "python-value": measure_value,
 }
 
 
 def measure(request):
-    open_pool = SUBJECTS[request["subject"]]
-    if request["workload"] == "startup":
+    if request["subject"] in PRIMITIVE_MEASURES:
+        return PRIMITIVE_MEASURES[request["subject"]](request)
+    open_pool = POOLS[request["subject"]]
+    if request["workload"] in ("startup", "startup8"):
         begun = time.perf_counter()
         pool = open_pool(request["workers"])
         pool.wait(pool.submit(noop, 1))
         values = [(time.perf_counter() - begun) * 1e3]
     else:
         pool = open_pool(request["workers"])
-        values = MEASURES[request["workload"]](pool, request)
+        values = POOL_MEASURES[request["workload"]](pool, request)
     pool.close()
     return values
 
@@ -212,6 +355,21 @@ def quantile(ordered, q):
 def resident_bytes():
     with open("/proc/self/statm") as statm:
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def activity():
+    """Nanoseconds on a processor, and how often it went to sleep, of all threads of this process and its children
+    but the calling one, which only looks on."""
+    this = threading.get_native_id()
+    on_cpu = sleeps = 0
+    for pid in [os.getpid()] + [child.pid for child in multiprocessing.active_children()]:
+        for thread in map(int, os.listdir(f"/proc/{pid}/task")):
+            if thread != this:
+                with open(f"/proc/{pid}/task/{thread}/schedstat") as schedstat:
+                    on_cpu += int(schedstat.read().split()[0])
+                with open(f"/proc/{pid}/task/{thread}/status") as status:
+                    sleeps += sum(int(line.split()[1]) for line in status if line.startswith("voluntary_ctxt"))
+    return on_cpu, sleeps
 
 
 def leave_at_end_of_input():

@@ -1,7 +1,8 @@
 //! Processes that stand at the other end: this program again, with a hidden argument that names the role.
 //!
 //! A helper lives as long as its standard input: a socket, or a pipe that nobody writes to. So it ends when the
-//! sample ends, however that ends.
+//! sample ends, however that ends. One whose standard input is shared memory, which has no end, is killed by the kernel
+//! when the sample ends.
 
 use std::fs::File;
 use std::io;
@@ -9,7 +10,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
 
 use crate::subject::BenchError;
-use crate::subjects::{limits, tarpc_peer, tcp_agent};
+use crate::subjects::limits::{self, Wait};
+use crate::subjects::{tarpc_peer, tcp_agent};
 
 /// The hidden first argument of a helper; the role follows.
 pub const HELPER: &str = "__helper";
@@ -25,10 +27,24 @@ pub enum Role {
     TarpcServer,
     /// Our agent, on a port that it prints.
     Agent,
+    /// The other end of rings whose sides spin.
+    SpinningRing,
+    /// The other end of rings whose sides sleep.
+    FutexRing,
+    /// Reads payloads in place, and writes others.
+    InPlace,
 }
 
 impl Role {
-    const ALL: [Role; 4] = [Role::EchoPing, Role::EchoPayload, Role::TarpcServer, Role::Agent];
+    const ALL: [Role; 7] = [
+        Role::EchoPing,
+        Role::EchoPayload,
+        Role::TarpcServer,
+        Role::Agent,
+        Role::SpinningRing,
+        Role::FutexRing,
+        Role::InPlace,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -36,6 +52,9 @@ impl Role {
             Role::EchoPayload => "echo-payload",
             Role::TarpcServer => "tarpc-server",
             Role::Agent => "agent",
+            Role::SpinningRing => "spinning-ring",
+            Role::FutexRing => "futex-ring",
+            Role::InPlace => "in-place",
         }
     }
 
@@ -44,7 +63,7 @@ impl Role {
         Role::ALL.into_iter().find(|role| role.name() == name)
     }
 
-    /// Plays the role until the standard input ends.
+    /// Plays the role until the standard input ends, or for ever if that is shared memory.
     ///
     /// # Errors
     ///
@@ -56,6 +75,9 @@ impl Role {
             Role::EchoPayload => limits::serve_payloads(&stdin),
             Role::TarpcServer => tarpc_peer::serve_until_end_of(stdin),
             Role::Agent => tcp_agent::serve_until_end_of(stdin),
+            Role::SpinningRing => limits::serve_ring(Wait::Spin, stdin.as_fd()),
+            Role::FutexRing => limits::serve_ring(Wait::Futex, stdin.as_fd()),
+            Role::InPlace => limits::serve_in_place(stdin.as_fd()),
         }
     }
 }

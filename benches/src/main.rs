@@ -6,11 +6,14 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+mod bulk;
 mod bytes;
 mod cli;
+mod goals;
 mod helper;
 mod plot;
 mod pool;
+mod processes;
 mod report;
 mod runner;
 mod subject;
@@ -23,7 +26,7 @@ use workload::Workload;
 
 fn main() -> ExitCode {
     // Whoever starts workers by running this program again takes over here, before anything else.
-    executor_process::init();
+    executor::init();
     procspawn::init();
 
     match run() {
@@ -78,7 +81,7 @@ fn compare(args: &Args) -> Result<ExitCode, BenchError> {
     });
     printed?;
     if !args.json {
-        print(&report::tables(&outcome.series))?;
+        print(&(report::tables(&outcome.series) + &goals::table(&outcome.series)))?;
     }
     if let Some(path) = &args.plot {
         let shown = path.display().to_string();

@@ -3,14 +3,16 @@
 use std::fs::File;
 use std::hint::black_box;
 use std::ops::Range;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use tempfile::TempDir;
 
+use crate::processes;
 use crate::report::quantile;
 use crate::subject::{BenchError, Handle, Pool, Sample};
-use crate::workload::{self, Metric, PAYLOAD_BYTES, Scale, WORKERS, Workload};
+use crate::workload::{self, MANY_WORKERS, Metric, PAUSE, PAYLOAD_BYTES, Scale, WORKERS, Workload};
 
 /// Measures `workload` on the pool that `open` gives.
 ///
@@ -20,16 +22,25 @@ use crate::workload::{self, Metric, PAYLOAD_BYTES, Scale, WORKERS, Workload};
 pub fn measure<P: Pool>(
     workload: Workload,
     scale: Scale,
-    open: impl FnOnce() -> Result<P, BenchError>,
+    open: impl FnOnce(usize) -> Result<P, BenchError>,
 ) -> Result<Sample, BenchError> {
     match workload {
-        Workload::Noop => noop(&open()?, scale),
-        Workload::Roundtrip => roundtrip(&open()?, scale),
-        Workload::Map => map(&open()?, scale),
-        Workload::Payload => payload(&open()?, scale),
-        Workload::Cpu => cpu(&open()?, scale),
-        Workload::Startup => startup(open),
-        Workload::Pending => pending(&open()?, scale),
+        Workload::Noop => noop(&open(WORKERS)?, scale),
+        Workload::Roundtrip => roundtrip(&open(WORKERS)?, scale),
+        Workload::RoundtripPaused => roundtrip_paused(&open(WORKERS)?, scale),
+        Workload::Map => map(&open(WORKERS)?, scale),
+        Workload::Payload => payload(&open(WORKERS)?, scale),
+        Workload::Cpu => cpu(&open(WORKERS)?, scale),
+        Workload::Startup => startup(|| open(WORKERS)),
+        Workload::Startup8 => startup(|| open(MANY_WORKERS)),
+        Workload::Pending => pending(&open(WORKERS)?, scale),
+        Workload::Idle => idle(&open(WORKERS)?, scale),
+        Workload::Blob
+        | Workload::BlobInPlace
+        | Workload::Shared
+        | Workload::Queue
+        | Workload::Lock
+        | Workload::Value => Err(BenchError::Failed(format!("pools in general have no {workload}"))),
     }
 }
 
@@ -67,16 +78,39 @@ fn roundtrip<P: Pool>(pool: &P, scale: Scale) -> Result<Sample, BenchError> {
     round_trips(scale.round_trips(), once)
 }
 
+fn roundtrip_paused<P: Pool>(pool: &P, scale: Scale) -> Result<Sample, BenchError> {
+    let once = |x: u64| check(pool.noop(x).wait()?, x);
+    paused_round_trips(scale.paused_round_trips(), once)
+}
+
 /// Times `once` again and again, back to back, after a warm-up of a tenth as many.
 pub fn round_trips(
     count: usize,
+    once: impl FnMut(u64) -> Result<(), BenchError>,
+) -> Result<Sample, BenchError> {
+    trips(count, || (), once)
+}
+
+/// The same with a pause before each, which is not timed.
+pub fn paused_round_trips(
+    count: usize,
+    once: impl FnMut(u64) -> Result<(), BenchError>,
+) -> Result<Sample, BenchError> {
+    trips(count, || thread::sleep(PAUSE), once)
+}
+
+fn trips(
+    count: usize,
+    pause: impl Fn(),
     mut once: impl FnMut(u64) -> Result<(), BenchError>,
 ) -> Result<Sample, BenchError> {
     for x in 0..count.div_ceil(10) {
+        pause();
         once(x as u64)?;
     }
     let mut micros = Vec::with_capacity(count);
     for x in 0..count {
+        pause();
         let begun = Instant::now();
         once(x as u64)?;
         micros.push(begun.elapsed().as_secs_f64() * 1e6);
@@ -127,9 +161,13 @@ pub fn echoes(
     if bytes != original {
         return Err(BenchError::failed("the payload came back changed"));
     }
+    Ok(vec![(Metric::GibPerSecond, echo_rate(count, elapsed))])
+}
+
+/// GiB a second of so many echoes of a payload, both directions counted.
+pub fn echo_rate(count: usize, elapsed: Duration) -> f64 {
     let moved = 2 * PAYLOAD_BYTES * count;
-    let gib = moved as f64 / f64::from(1 << 30);
-    Ok(vec![(Metric::GibPerSecond, gib / elapsed.as_secs_f64())])
+    moved as f64 / f64::from(1 << 30) / elapsed.as_secs_f64()
 }
 
 fn cpu<P: Pool>(pool: &P, scale: Scale) -> Result<Sample, BenchError> {
@@ -212,6 +250,12 @@ fn pending<P: Pool>(pool: &P, scale: Scale) -> Result<Sample, BenchError> {
     Ok(vec![(Metric::BytesPerTask, bytes)])
 }
 
+fn idle<P: Pool>(pool: &P, scale: Scale) -> Result<Sample, BenchError> {
+    const TASKS: usize = 1_000;
+    submit_then_await(|x| pool.noop(x), TASKS, TASKS.min(P::MAX_PENDING), &mut Vec::new())?;
+    processes::idle(scale.idle_time())
+}
+
 /// A FIFO per worker, in a folder that goes with the value.
 struct Blockade {
     folder: TempDir,
@@ -252,7 +296,8 @@ fn resident_bytes() -> Result<u64, BenchError> {
     Ok(pages * rustix::param::page_size() as u64)
 }
 
-fn rate(count: usize, elapsed: Duration) -> f64 {
+/// So many in that time, a second.
+pub fn rate(count: usize, elapsed: Duration) -> f64 {
     count as f64 / elapsed.as_secs_f64()
 }
 
@@ -260,7 +305,8 @@ fn sum_of(values: impl Iterator<Item = u64>) -> u64 {
     values.fold(0, u64::wrapping_add)
 }
 
-fn check(got: u64, expected: u64) -> Result<(), BenchError> {
+/// Whether a result is the right one.
+pub fn check(got: u64, expected: u64) -> Result<(), BenchError> {
     if got == expected {
         Ok(())
     } else {

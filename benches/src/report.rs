@@ -145,7 +145,10 @@ fn table(out: &mut String, all: &[Series], mut rows: Vec<&Series>, workload: Wor
         for side in [Side::Peer, Side::Limit] {
             let ratio =
                 best(all, row, side).map(|reference| times_better(metric, row.median(), reference.median()));
-            let ratio = ratio.map_or_else(|| "-".to_owned(), |r| format!("{}x", human(r)));
+            // Of figures that may be zero, as those of an idle pool, there is not always one.
+            let ratio = ratio
+                .filter(|ratio| ratio.is_finite())
+                .map_or_else(|| "-".to_owned(), |r| format!("{}x", human(r)));
             let _ = write!(out, "{ratio:>13}");
         }
         out.push('\n');

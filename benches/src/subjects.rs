@@ -3,6 +3,7 @@
 use crate::pool;
 use crate::subject::{BenchError, Family, Pool, Sample, Side, Subject};
 use crate::workload::{Scale, Speed, Workload};
+use limits::Wait;
 
 mod affinity;
 pub mod limits;
@@ -26,10 +27,18 @@ pub fn all() -> Vec<Box<dyn Subject>> {
         rayon_iter::subject(),
         spawn_blocking::subject(),
         ours::process(),
+        ours::process_of_eight(),
         procspawn_pool::subject(),
         python::process_pool(),
         python::multiprocessing_pool(),
+        python::queue(),
+        python::lock(),
+        python::value(),
         limits::socketpair(),
+        limits::ring(Wait::Futex),
+        limits::ring(Wait::Spin),
+        limits::in_place(),
+        limits::command(),
         tcp_agent::subject(),
         tarpc_peer::subject(),
         limits::tcp(),
@@ -47,7 +56,7 @@ struct PoolSubject<P> {
     side: Side,
     speed: Speed,
     workloads: &'static [Workload],
-    open: fn() -> Result<P, BenchError>,
+    open: fn(usize) -> Result<P, BenchError>,
 }
 
 impl<P: Pool + 'static> PoolSubject<P> {
@@ -56,7 +65,7 @@ impl<P: Pool + 'static> PoolSubject<P> {
         family: Family,
         speed: Speed,
         workloads: &'static [Workload],
-        open: fn() -> Result<P, BenchError>,
+        open: fn(usize) -> Result<P, BenchError>,
     ) -> Box<dyn Subject> {
         Box::new(Self { name, family, side: Side::Peer, speed, workloads, open })
     }

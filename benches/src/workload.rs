@@ -7,15 +7,25 @@
 use std::fmt;
 use std::io::{self, Read};
 use std::str::FromStr;
+use std::time::Duration;
 
 use crate::bytes::Bytes;
 use crate::cli::{UnknownName, nearest};
 
-/// Workers of every subject: threads, processes or slots.
+/// Workers of every subject, where the workload does not say otherwise: threads, processes or slots.
 pub const WORKERS: usize = 2;
 
-/// Bytes that `payload` sends, and gets back.
+/// Workers of `startup8`.
+pub const MANY_WORKERS: usize = 8;
+
+/// Bytes that `payload`, `blob` and `blob_in_place` send, and get back.
 pub const PAYLOAD_BYTES: usize = 64 << 20;
+
+/// Bytes of the value of `shared`.
+pub const SHARED_BYTES: usize = 256 << 20;
+
+/// The pause between the tasks of `roundtrip_paused`: long enough for both sides to have gone to sleep.
+pub const PAUSE: Duration = Duration::from_millis(1);
 
 /// A question that the benches ask of a subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,28 +34,55 @@ pub enum Workload {
     Noop,
     /// Submit one no-op task, wait for it, repeat, back to back.
     Roundtrip,
+    /// The same with a pause of 1 ms before each task.
+    RoundtripPaused,
     /// Map a function of about 1 µs over many items, with the subject's default chunking.
     Map,
     /// 64 MiB of bytes to a worker and back.
     Payload,
+    /// The same in the type that the subject has for large pieces of bytes.
+    Blob,
+    /// 64 MiB written straight into shared memory and read there, and the same on the way back.
+    BlobInPlace,
+    /// One large value that many tasks read.
+    Shared,
     /// CPU-bound tasks on two workers against the same tasks serially.
     Cpu,
     /// From nothing to the first result of a new pool.
     Startup,
+    /// The same with eight workers.
+    Startup8,
     /// Resident memory per task that waits in the queue.
     Pending,
+    /// An open pool that has run tasks and has nothing to do.
+    Idle,
+    /// Messages through a queue between two processes.
+    Queue,
+    /// Acquire and release a lock, in one process and in two at once.
+    Lock,
+    /// Two processes increment one integer.
+    Value,
 }
 
 impl Workload {
     /// All workloads, in the order in which they are run.
-    pub const ALL: [Workload; 7] = [
+    pub const ALL: [Workload; 16] = [
         Workload::Noop,
         Workload::Roundtrip,
+        Workload::RoundtripPaused,
         Workload::Map,
         Workload::Payload,
+        Workload::Blob,
+        Workload::BlobInPlace,
+        Workload::Shared,
         Workload::Cpu,
         Workload::Startup,
+        Workload::Startup8,
         Workload::Pending,
+        Workload::Idle,
+        Workload::Queue,
+        Workload::Lock,
+        Workload::Value,
     ];
 
     /// The name on the command line and in the output.
@@ -53,11 +90,20 @@ impl Workload {
         match self {
             Workload::Noop => "noop",
             Workload::Roundtrip => "roundtrip",
+            Workload::RoundtripPaused => "roundtrip_paused",
             Workload::Map => "map",
             Workload::Payload => "payload",
+            Workload::Blob => "blob",
+            Workload::BlobInPlace => "blob_in_place",
+            Workload::Shared => "shared",
             Workload::Cpu => "cpu",
             Workload::Startup => "startup",
+            Workload::Startup8 => "startup8",
             Workload::Pending => "pending",
+            Workload::Idle => "idle",
+            Workload::Queue => "queue",
+            Workload::Lock => "lock",
+            Workload::Value => "value",
         }
     }
 
@@ -66,11 +112,20 @@ impl Workload {
         match self {
             Workload::Noop => &[Metric::TasksPerSecond],
             Workload::Roundtrip => &[Metric::P50Us, Metric::P99Us],
+            Workload::RoundtripPaused => &[Metric::P50Us, Metric::P99Us],
             Workload::Map => &[Metric::ItemsPerSecond],
             Workload::Payload => &[Metric::GibPerSecond],
+            Workload::Blob => &[Metric::GibPerSecond],
+            Workload::BlobInPlace => &[Metric::GibPerSecond],
+            Workload::Shared => &[Metric::MemoryRatio],
             Workload::Cpu => &[Metric::Efficiency],
             Workload::Startup => &[Metric::FirstResultMs],
+            Workload::Startup8 => &[Metric::FirstResultMs],
             Workload::Pending => &[Metric::BytesPerTask],
+            Workload::Idle => &[Metric::CpuPercent, Metric::WakeupsPerSecond],
+            Workload::Queue => &[Metric::MessagesPerSecond, Metric::P50Us],
+            Workload::Lock => &[Metric::UncontendedNs, Metric::ContendedPerSecond],
+            Workload::Value => &[Metric::IncrementsPerSecond],
         }
     }
 }
@@ -105,12 +160,26 @@ pub enum Metric {
     ItemsPerSecond,
     /// Bytes sent plus bytes that came back, in GiB a second.
     GibPerSecond,
+    /// Memory of the pool and of its parent together, as a multiple of the value's size.
+    MemoryRatio,
     /// Speed-up over serial divided by the number of workers.
     Efficiency,
     /// Milliseconds from nothing to the first result.
     FirstResultMs,
     /// Resident bytes per pending task, handle included.
     BytesPerTask,
+    /// Time on a processor, of all threads of all processes together, in percent of one core.
+    CpuPercent,
+    /// Times a second that any of these threads went to sleep again.
+    WakeupsPerSecond,
+    /// Messages that a consumer took, a second.
+    MessagesPerSecond,
+    /// Nanoseconds to acquire and release a lock that nobody else wants.
+    UncontendedNs,
+    /// Times a second that either of two processes acquired and released the lock.
+    ContendedPerSecond,
+    /// Increments a second by two processes together.
+    IncrementsPerSecond,
 }
 
 impl Metric {
@@ -122,19 +191,37 @@ impl Metric {
             Metric::P99Us => "p99_us",
             Metric::ItemsPerSecond => "items_per_second",
             Metric::GibPerSecond => "gib_per_second",
+            Metric::MemoryRatio => "memory_ratio",
             Metric::Efficiency => "efficiency",
             Metric::FirstResultMs => "first_result_ms",
             Metric::BytesPerTask => "bytes_per_task",
+            Metric::CpuPercent => "cpu_percent",
+            Metric::WakeupsPerSecond => "wakeups_per_second",
+            Metric::MessagesPerSecond => "messages_per_second",
+            Metric::UncontendedNs => "uncontended_ns",
+            Metric::ContendedPerSecond => "contended_per_second",
+            Metric::IncrementsPerSecond => "increments_per_second",
         }
     }
 
     /// Whether a larger value is the better one.
     pub fn higher_is_better(self) -> bool {
         match self {
-            Metric::TasksPerSecond | Metric::ItemsPerSecond | Metric::GibPerSecond | Metric::Efficiency => {
-                true
-            }
-            Metric::P50Us | Metric::P99Us | Metric::FirstResultMs | Metric::BytesPerTask => false,
+            Metric::TasksPerSecond
+            | Metric::ItemsPerSecond
+            | Metric::GibPerSecond
+            | Metric::Efficiency
+            | Metric::MessagesPerSecond
+            | Metric::ContendedPerSecond
+            | Metric::IncrementsPerSecond => true,
+            Metric::P50Us
+            | Metric::P99Us
+            | Metric::MemoryRatio
+            | Metric::FirstResultMs
+            | Metric::BytesPerTask
+            | Metric::CpuPercent
+            | Metric::WakeupsPerSecond
+            | Metric::UncontendedNs => false,
         }
     }
 }
@@ -173,6 +260,11 @@ impl Scale {
         self.pick(20_000, 10_000, 3_000)
     }
 
+    /// Timed round trips with pauses between them, after a warm-up of a tenth of them.
+    pub fn paused_round_trips(self) -> usize {
+        if self.quick { 100 } else { 1_000 }
+    }
+
     /// Items of `map`.
     pub fn map_items(self) -> usize {
         if self.quick { 100_000 } else { 1_000_000 }
@@ -191,6 +283,36 @@ impl Scale {
     /// Timed payload echoes, after one of warm-up.
     pub fn payload_echoes(self) -> usize {
         if self.quick { 1 } else { 3 }
+    }
+
+    /// Timed echoes in place, after one of warm-up.
+    pub fn in_place_echoes(self) -> usize {
+        if self.quick { 2 } else { 20 }
+    }
+
+    /// Tasks of `shared`.
+    pub fn shared_tasks(self) -> usize {
+        if self.quick { 100 } else { 1_000 }
+    }
+
+    /// How long `idle` looks on.
+    pub fn idle_time(self) -> Duration {
+        Duration::from_secs(if self.quick { 1 } else { 5 })
+    }
+
+    /// Messages that `queue` sends one way.
+    pub fn queue_messages(self) -> usize {
+        self.pick(1_000_000, 100_000, 100_000)
+    }
+
+    /// Pairs of acquire and release in `lock`, by one process.
+    pub fn lock_pairs(self) -> usize {
+        self.pick(10_000_000, 1_000_000, 1_000_000)
+    }
+
+    /// How long two processes contend, in `lock` and `value`.
+    pub fn contended_time(self) -> Duration {
+        Duration::from_millis(if self.quick { 100 } else { 1_000 })
     }
 
     fn pick(self, millions: usize, thousands: usize, slow: usize) -> usize {

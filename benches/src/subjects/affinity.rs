@@ -4,7 +4,7 @@ use affinitypool::{Builder, Threadpool};
 
 use super::{PoolSubject, THREAD_POOL};
 use crate::subject::{Awaited, BenchError, Family, Handle, Pool, Subject};
-use crate::workload::{self, Speed, WORKERS};
+use crate::workload::{self, Speed};
 
 pub fn subject() -> Box<dyn Subject> {
     PoolSubject::peer("affinitypool", Family::Threads, Speed::Millions, THREAD_POOL, Affinity::open)
@@ -15,8 +15,8 @@ struct Affinity {
 }
 
 impl Affinity {
-    fn open() -> Result<Self, BenchError> {
-        let pool = Builder::new().worker_threads(WORKERS).build();
+    fn open(workers: usize) -> Result<Self, BenchError> {
+        let pool = Builder::new().worker_threads(workers).build();
         Ok(Self { pool })
     }
 }

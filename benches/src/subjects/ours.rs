@@ -2,22 +2,24 @@
 
 use std::sync::Arc;
 
-use executor_core::{Config, Executor, ExecutorExt, TaskError, TaskFuture};
-use executor_process::{ProcessConfig, ProcessExecutor};
-use executor_thread::{ThreadConfig, ThreadExecutor};
+use executor::{Executor, ExecutorExt, TaskError, TaskFuture};
 use futures::executor::block_on;
 
 use super::PoolSubject;
 use crate::bytes::Bytes;
-use crate::subject::{BenchError, Family, Handle, Pool, Side, Subject};
-use crate::workload::{self, Speed, Workload};
+use crate::pool;
+use crate::subject::{BenchError, Family, Handle, Pool, Sample, Side, Subject};
+use crate::workload::{self, Scale, Speed, WORKERS, Workload};
 
-const THREAD: &str = "thread://?workers=2";
-const PROCESS: &str = "process://?workers=2";
+mod large;
+
+/// Their URLs, without the number of workers.
+const THREAD: &str = "thread://";
+const PROCESS: &str = "process://";
 
 pub fn thread() -> Box<dyn Subject> {
     Box::new(PoolSubject {
-        name: THREAD,
+        name: "thread://?workers=2",
         family: Family::Threads,
         side: Side::Ours,
         speed: Speed::Millions,
@@ -29,33 +31,68 @@ pub fn thread() -> Box<dyn Subject> {
             Workload::Startup,
             Workload::Pending,
         ],
-        open: open_thread,
+        open: |workers| open(THREAD, workers),
     })
 }
 
 pub fn process() -> Box<dyn Subject> {
+    Box::new(Process)
+}
+
+/// What threads are asked, and what only processes have an answer to.
+struct Process;
+
+impl Subject for Process {
+    fn name(&self) -> &str {
+        "process://?workers=2"
+    }
+
+    fn family(&self) -> Family {
+        Family::Processes
+    }
+
+    fn side(&self) -> Side {
+        Side::Ours
+    }
+
+    fn workloads(&self) -> &[Workload] {
+        &[
+            Workload::Noop,
+            Workload::Roundtrip,
+            Workload::RoundtripPaused,
+            Workload::Map,
+            Workload::Payload,
+            Workload::Shared,
+            Workload::Cpu,
+            Workload::Startup,
+            Workload::Pending,
+            Workload::Idle,
+        ]
+    }
+
+    fn sample(&self, workload: Workload, quick: bool) -> Result<Sample, BenchError> {
+        let scale = Scale::new(Speed::Millions, quick);
+        let open = |workers| open(PROCESS, workers);
+        match workload {
+            Workload::Shared => large::shared(open(WORKERS)?.executor(), scale),
+            other => pool::measure(other, scale, open),
+        }
+    }
+}
+
+pub fn process_of_eight() -> Box<dyn Subject> {
     Box::new(PoolSubject {
-        name: PROCESS,
+        name: "process://?workers=8",
         family: Family::Processes,
         side: Side::Ours,
         speed: Speed::Millions,
-        workloads: &Workload::ALL,
-        open: open_process,
+        workloads: &[Workload::Startup8],
+        open: |workers| open(PROCESS, workers),
     })
 }
 
-fn open_thread() -> Result<Ours, BenchError> {
-    let config = Config::from_url(THREAD).map_err(BenchError::failed)?;
-    let options = config.options(&executor_thread::SCHEME).map_err(BenchError::failed)?;
-    let config = ThreadConfig::from_options(&options).map_err(BenchError::failed)?;
-    Ok(Ours::new(ThreadExecutor::open(config).map_err(BenchError::failed)?))
-}
-
-fn open_process() -> Result<Ours, BenchError> {
-    let config = Config::from_url(PROCESS).map_err(BenchError::failed)?;
-    let options = config.options(&executor_process::SCHEME).map_err(BenchError::failed)?;
-    let config = ProcessConfig::from_options(&options).map_err(BenchError::failed)?;
-    Ok(Ours::new(ProcessExecutor::open(config).map_err(BenchError::failed)?))
+fn open(backend: &str, workers: usize) -> Result<Ours, BenchError> {
+    Ours::open(&format!("{backend}?workers={workers}"))
 }
 
 /// Any backend, behind a pointer as users have it.
@@ -64,8 +101,8 @@ pub struct Ours {
 }
 
 impl Ours {
-    pub fn new(executor: impl Executor) -> Self {
-        Self { executor: Arc::new(executor) }
+    pub fn open(url: &str) -> Result<Self, BenchError> {
+        Ok(Self { executor: executor::open(url).map_err(BenchError::failed)? })
     }
 
     pub fn executor(&self) -> &Arc<dyn Executor> {
@@ -119,25 +156,26 @@ impl Handle for TaskFuture<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::WORKERS;
+    use crate::workload::MANY_WORKERS;
 
     #[test]
     fn the_names_ask_for_as_many_workers_as_the_peers_have() {
-        assert_eq!(open_thread().unwrap().executor.stats().workers, WORKERS);
-        let wanted = format!("?workers={WORKERS}");
-        assert!(THREAD.ends_with(&wanted) && PROCESS.ends_with(&wanted));
+        assert_eq!(open(THREAD, WORKERS).unwrap().executor.stats().workers, WORKERS);
+        assert_eq!(thread().name(), format!("{THREAD}?workers={WORKERS}"));
+        assert_eq!(process().name(), format!("{PROCESS}?workers={WORKERS}"));
+        assert_eq!(process_of_eight().name(), format!("{PROCESS}?workers={MANY_WORKERS}"));
     }
 
     #[test]
     fn a_map_adds_up_what_the_function_gives() {
         let expected = (0..1000).map(workload::spin_1us).fold(0, u64::wrapping_add);
-        let sum = open_thread().unwrap().map_sum((0..1000).collect());
+        let sum = open(THREAD, WORKERS).unwrap().map_sum((0..1000).collect());
         assert_eq!(sum.unwrap(), expected);
     }
 
     #[test]
     fn the_sum_of_no_handles_and_of_failed_ones() {
-        let ours = open_thread().unwrap();
+        let ours = open(THREAD, WORKERS).unwrap();
         assert_eq!(TaskFuture::<u64>::wait_sum(&mut Vec::new()).unwrap(), 0);
         let mut handles = vec![ours.executor.submit(|x: u64| if x == 7 { panic!("seven") } else { x }, 7)];
         let error = Handle::wait_sum(&mut handles).unwrap_err().to_string();

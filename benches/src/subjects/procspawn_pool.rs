@@ -8,7 +8,7 @@ use procspawn::{JoinHandle, Pool as ProcPool};
 use super::PoolSubject;
 use crate::bytes::Bytes;
 use crate::subject::{BenchError, Family, Handle, Pool, Subject};
-use crate::workload::{self, Speed, WORKERS, Workload};
+use crate::workload::{self, Speed, Workload};
 
 pub fn subject() -> Box<dyn Subject> {
     PoolSubject::peer(
@@ -18,10 +18,13 @@ pub fn subject() -> Box<dyn Subject> {
         &[
             Workload::Noop,
             Workload::Roundtrip,
+            Workload::RoundtripPaused,
             Workload::Payload,
             Workload::Cpu,
             Workload::Startup,
+            Workload::Startup8,
             Workload::Pending,
+            Workload::Idle,
         ],
         Procspawn::open,
     )
@@ -32,8 +35,8 @@ struct Procspawn {
 }
 
 impl Procspawn {
-    fn open() -> Result<Self, BenchError> {
-        let pool = ProcPool::new(WORKERS).map_err(BenchError::failed)?;
+    fn open(workers: usize) -> Result<Self, BenchError> {
+        let pool = ProcPool::new(workers).map_err(BenchError::failed)?;
         Ok(Self { pool })
     }
 }

@@ -1,26 +1,55 @@
-//! Python's process pools, measured by `python/peers.py` in a `python3` of the machine. The script says the protocol.
+//! Python's process pools and primitives, measured by `python/peers.py` in a `python3` of the machine. The script says the protocol.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::subject::{BenchError, Family, Sample, Subject};
-use crate::workload::{PAYLOAD_BYTES, Scale, Speed, WORKERS, Workload};
+use crate::workload::{MANY_WORKERS, PAUSE, PAYLOAD_BYTES, Scale, Speed, WORKERS, Workload};
 
 /// A file, and not a text for `python3 -c`: start methods other than fork import it again.
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/python/peers.py");
 
+/// What a pool is asked. It has nothing else for large pieces of bytes than what it has for all: `blob` is `payload`.
+const POOL: &[Workload] = &[
+    Workload::Noop,
+    Workload::Roundtrip,
+    Workload::RoundtripPaused,
+    Workload::Map,
+    Workload::Payload,
+    Workload::Blob,
+    Workload::Cpu,
+    Workload::Startup,
+    Workload::Startup8,
+    Workload::Pending,
+    Workload::Idle,
+];
+
 pub fn process_pool() -> Box<dyn Subject> {
-    Box::new(Python { name: "python-process-pool", map_items: 20_000 })
+    Box::new(Python { name: "python-process-pool", workloads: POOL, map_items: 20_000 })
 }
 
 pub fn multiprocessing_pool() -> Box<dyn Subject> {
-    Box::new(Python { name: "python-multiprocessing-pool", map_items: 1_000_000 })
+    Box::new(Python { name: "python-multiprocessing-pool", workloads: POOL, map_items: 1_000_000 })
+}
+
+pub fn queue() -> Box<dyn Subject> {
+    Box::new(Python { name: "python-queue", workloads: &[Workload::Queue], map_items: 0 })
+}
+
+pub fn lock() -> Box<dyn Subject> {
+    Box::new(Python { name: "python-lock", workloads: &[Workload::Lock], map_items: 0 })
+}
+
+pub fn value() -> Box<dyn Subject> {
+    Box::new(Python { name: "python-value", workloads: &[Workload::Value], map_items: 0 })
 }
 
 struct Python {
     name: &'static str,
+    workloads: &'static [Workload],
     /// `ProcessPoolExecutor.map` sends each item as a task by default: fewer items give the same rate.
     map_items: usize,
 }
@@ -31,7 +60,11 @@ struct Request<'a> {
     workload: &'static str,
     workers: usize,
     tasks: usize,
+    /// Timed round trips of `queue`, besides the `tasks` messages one way.
+    trips: usize,
     bytes: usize,
+    /// How long `idle` looks on, how long two processes contend, or the pause before a round trip.
+    seconds: f64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -51,7 +84,7 @@ impl Subject for Python {
     }
 
     fn workloads(&self) -> &[Workload] {
-        &Workload::ALL
+        self.workloads
     }
 
     fn available(&self) -> Result<(), String> {
@@ -64,12 +97,15 @@ impl Subject for Python {
     }
 
     fn sample(&self, workload: Workload, quick: bool) -> Result<Sample, BenchError> {
+        let scale = Scale::new(Speed::Slow, quick);
         let request = Request {
             subject: self.name,
             workload: workload.name(),
-            workers: WORKERS,
-            tasks: self.tasks(workload, quick),
+            workers: if workload == Workload::Startup8 { MANY_WORKERS } else { WORKERS },
+            tasks: self.tasks(workload, scale),
+            trips: scale.round_trips(),
             bytes: PAYLOAD_BYTES,
+            seconds: seconds(workload, scale).as_secs_f64(),
         };
         let request = serde_json::to_string(&request).expect("strings and numbers always encode");
         let answer = Interpreter::start()?.ask(&request)?;
@@ -88,18 +124,30 @@ impl Subject for Python {
 }
 
 impl Python {
-    fn tasks(&self, workload: Workload, quick: bool) -> usize {
-        let scale = Scale::new(Speed::Slow, quick);
+    fn tasks(&self, workload: Workload, scale: Scale) -> usize {
         match workload {
             Workload::Noop => scale.noop_tasks(),
             Workload::Roundtrip => scale.round_trips(),
-            Workload::Map if quick => self.map_items / 10,
-            Workload::Map => self.map_items,
-            Workload::Payload => scale.payload_echoes(),
+            Workload::RoundtripPaused => scale.paused_round_trips(),
+            Workload::Map => self.map_items.min(scale.map_items()),
+            Workload::Payload | Workload::Blob => scale.payload_echoes(),
+            Workload::BlobInPlace => scale.in_place_echoes(),
+            Workload::Shared => scale.shared_tasks(),
             Workload::Cpu => scale.cpu_tasks(),
             Workload::Pending => scale.pending_tasks(),
-            Workload::Startup => 1,
+            Workload::Queue => scale.queue_messages(),
+            Workload::Lock => scale.lock_pairs(),
+            Workload::Startup | Workload::Startup8 | Workload::Idle | Workload::Value => 1,
         }
+    }
+}
+
+/// How long a workload goes on that is not over when some number of tasks is done.
+fn seconds(workload: Workload, scale: Scale) -> Duration {
+    match workload {
+        Workload::Idle => scale.idle_time(),
+        Workload::RoundtripPaused => PAUSE,
+        _ => scale.contended_time(),
     }
 }
 

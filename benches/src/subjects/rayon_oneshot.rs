@@ -5,7 +5,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::{PoolSubject, THREAD_POOL};
 use crate::subject::{BenchError, Family, Handle, Pool, Subject};
-use crate::workload::{self, Speed, WORKERS};
+use crate::workload::{self, Speed};
 
 pub fn subject() -> Box<dyn Subject> {
     PoolSubject::peer("rayon+oneshot", Family::Threads, Speed::Millions, THREAD_POOL, RayonOneshot::open)
@@ -16,8 +16,8 @@ struct RayonOneshot {
 }
 
 impl RayonOneshot {
-    fn open() -> Result<Self, BenchError> {
-        let pool = ThreadPoolBuilder::new().num_threads(WORKERS).build();
+    fn open(workers: usize) -> Result<Self, BenchError> {
+        let pool = ThreadPoolBuilder::new().num_threads(workers).build();
         let pool = pool.map_err(BenchError::failed)?;
         Ok(Self { pool })
     }

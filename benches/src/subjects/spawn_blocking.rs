@@ -5,7 +5,7 @@ use tokio::task::JoinHandle;
 
 use super::{PoolSubject, THREAD_POOL};
 use crate::subject::{BenchError, Family, Handle, Pool, Subject};
-use crate::workload::{self, Speed, WORKERS};
+use crate::workload::{self, Speed};
 
 pub fn subject() -> Box<dyn Subject> {
     PoolSubject::peer(
@@ -22,10 +22,10 @@ struct SpawnBlocking {
 }
 
 impl SpawnBlocking {
-    fn open() -> Result<Self, BenchError> {
+    fn open(workers: usize) -> Result<Self, BenchError> {
         // The tasks run on the blocking threads alone, so a runtime without workers is the cheapest for tokio.
         let runtime = Builder::new_current_thread()
-            .max_blocking_threads(WORKERS)
+            .max_blocking_threads(workers)
             .build()
             .map_err(BenchError::io("cannot start tokio"))?;
         Ok(Self { runtime })

@@ -43,14 +43,22 @@ impl Subject for TarpcSubject {
     }
 
     fn workloads(&self) -> &[Workload] {
-        &[Workload::Noop, Workload::Roundtrip, Workload::Payload, Workload::Cpu, Workload::Startup]
+        &[
+            Workload::Noop,
+            Workload::Roundtrip,
+            Workload::RoundtripPaused,
+            Workload::Payload,
+            Workload::Cpu,
+            Workload::Startup,
+            Workload::Idle,
+        ]
     }
 
     /// The server is there before the measurement, as an agent is: `startup` times the connection.
     fn sample(&self, workload: Workload, quick: bool) -> Result<Sample, BenchError> {
         let server = Server::start()?;
         let scale = Scale::new(Speed::Thousands, quick);
-        pool::measure(workload, scale, || Tarpc::connect(server.address))
+        pool::measure(workload, scale, |_workers| Tarpc::connect(server.address))
     }
 }
 

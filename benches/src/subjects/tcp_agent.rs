@@ -10,10 +10,9 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::thread;
 
-use executor_core::{Config, ExecutorExt};
-use executor_remote::address::Address;
-use executor_remote::key::ClusterKey;
-use executor_remote::{Agent, AgentConfig, RemoteConfig, RemoteExecutor};
+use executor::remote::address::Address;
+use executor::remote::key::ClusterKey;
+use executor::{Agent, AgentConfig, ExecutorExt};
 use tempfile::TempDir;
 
 use super::ours::Ours;
@@ -45,7 +44,17 @@ impl Subject for Tcp {
     }
 
     fn workloads(&self) -> &[Workload] {
-        &Workload::ALL
+        &[
+            Workload::Noop,
+            Workload::Roundtrip,
+            Workload::RoundtripPaused,
+            Workload::Map,
+            Workload::Payload,
+            Workload::Cpu,
+            Workload::Startup,
+            Workload::Pending,
+            Workload::Idle,
+        ]
     }
 
     /// The agent is there before the measurement, and it has this executable in its cache: a first client has left
@@ -57,7 +66,7 @@ impl Subject for Tcp {
         uploaded.map_err(BenchError::failed)?;
         drop(first);
         let scale = Scale::new(Speed::Millions, quick);
-        pool::measure(workload, scale, || running.connect())
+        pool::measure(workload, scale, |_slots| running.connect())
     }
 }
 
@@ -88,9 +97,7 @@ impl RunningAgent {
     }
 
     fn connect(&self) -> Result<Ours, BenchError> {
-        let config = Config::from_url(&self.url).map_err(BenchError::failed)?;
-        let config = RemoteConfig::from_config(&config).map_err(BenchError::failed)?;
-        Ok(Ours::new(RemoteExecutor::open(config).map_err(BenchError::failed)?))
+        Ours::open(&self.url)
     }
 }
 
@@ -137,8 +144,8 @@ mod tests {
         let (address, handle) = (agent.local_addr(), agent.handle());
         let serving = thread::spawn(move || agent.run());
 
-        let stranger = RemoteExecutor::open(RemoteConfig::new([address.into()])).unwrap();
-        let error = stranger.submit(workload::noop, 1).wait().unwrap_err().to_string();
+        let stranger = Ours::open(&format!("tcp://{address}")).unwrap();
+        let error = stranger.executor().submit(workload::noop, 1).wait().unwrap_err().to_string();
         assert!(error.contains("key"), "{error}");
 
         handle.stop();

@@ -5,7 +5,7 @@ use threadpool::ThreadPool;
 
 use super::{PoolSubject, THREAD_POOL};
 use crate::subject::{BenchError, Family, Handle, Pool, Subject};
-use crate::workload::{self, Speed, WORKERS};
+use crate::workload::{self, Speed};
 
 pub fn subject() -> Box<dyn Subject> {
     PoolSubject::peer(
@@ -22,8 +22,8 @@ struct ThreadpoolOneshot {
 }
 
 impl ThreadpoolOneshot {
-    fn open() -> Result<Self, BenchError> {
-        let pool = ThreadPool::new(WORKERS);
+    fn open(workers: usize) -> Result<Self, BenchError> {
+        let pool = ThreadPool::new(workers);
         Ok(Self { pool })
     }
 
