@@ -5,24 +5,27 @@ use std::time::Duration;
 
 use executor_core::{ExecutorExt, TaskError, context};
 
+use crate::ledger::{self, Ledger};
 use crate::support::{
     Folder, children, config, error, kill, lost, note, noted, open, outcome, tally, value, workers,
 };
 
 crate::tests![
-    workers_killed_every_50_ms_cost_retries_only,
+    workers_killed_every_20_ms_cost_retries_only,
     without_retries_each_kill_costs_at_most_one_task,
+    without_retries_each_kill_in_a_task_costs_exactly_that_task,
     the_error_tells_how_the_worker_died,
     a_task_beyond_the_memory_limit_dies_of_it,
     last_words_are_the_last_hundred_lines,
     a_child_of_a_task_that_lives_on_keeps_nobody_waiting,
 ];
 
+const MANY_TASKS: u32 = 200_000;
 const TASKS: u64 = 20_000;
 
-/// Some 200 µs of work, in any build.
-fn work(n: u64) -> u64 {
-    let end = std::time::Instant::now() + Duration::from_micros(200);
+/// Work that takes so long, in any build.
+fn work(n: u64, time: Duration) -> u64 {
+    let end = std::time::Instant::now() + time;
     let mut sum = n;
     while std::time::Instant::now() < end {
         sum = std::hint::black_box(sum.wrapping_mul(31));
@@ -31,21 +34,24 @@ fn work(n: u64) -> u64 {
     n * n
 }
 
-/// Kills one of the workers at random every 50 ms while `f` runs; how many.
-fn while_killing(f: impl FnOnce()) -> usize {
+/// Calls `kill` with a worker at random every so often while `f` runs; what it gave.
+fn while_killing<T: Send>(
+    period: Duration,
+    kill: impl Fn(i32) -> Option<T> + Send,
+    f: impl FnOnce(),
+) -> Vec<T> {
     let (done, is_done) = channel::<()>();
     std::thread::scope(|scope| {
         let killer = scope.spawn(move || {
-            let mut kills = 0;
+            let mut kills = Vec::new();
             let mut random = 0x9E37_79B9_7F4A_7C15u64;
-            while is_done.recv_timeout(Duration::from_millis(50)) == Err(RecvTimeoutError::Timeout) {
+            while is_done.recv_timeout(period) == Err(RecvTimeoutError::Timeout) {
                 random ^= random << 13;
                 random ^= random >> 7;
                 random ^= random << 17;
                 let workers = children();
                 if !workers.is_empty() {
-                    kill(workers[random as usize % workers.len()], libc::SIGKILL);
-                    kills += 1;
+                    kills.extend(kill(workers[random as usize % workers.len()]));
                 }
             }
             kills
@@ -56,15 +62,23 @@ fn while_killing(f: impl FnOnce()) -> usize {
     })
 }
 
-fn workers_killed_every_50_ms_cost_retries_only() {
+/// Kills whatever the worker is doing.
+fn kill_anyway(pid: i32) -> Option<()> {
+    kill(pid, libc::SIGKILL);
+    Some(())
+}
+
+fn workers_killed_every_20_ms_cost_retries_only() {
     let ex = workers(2);
-    let kills = while_killing(|| {
-        let futures: Vec<_> = (0..TASKS).map(|n| ex.task(work, n).retries(10).submit()).collect();
+    let kills = while_killing(Duration::from_millis(20), kill_anyway, || {
+        let task = |n| work(n, Duration::from_micros(50));
+        let futures: Vec<_> =
+            (0..u64::from(MANY_TASKS)).map(|n| ex.task(task, n).retries(20).submit()).collect();
         for (n, future) in (0..).zip(futures) {
             assert_eq!(value(future), n * n);
         }
     });
-    assert!(kills > 10, "{kills} workers were killed");
+    assert!(kills.len() > 100, "{} workers were killed", kills.len());
 }
 
 fn without_retries_each_kill_costs_at_most_one_task() {
@@ -73,10 +87,10 @@ fn without_retries_each_kill_costs_at_most_one_task() {
     let begun = folder.path("begun");
     let task = |(begun, n): (String, u64)| {
         note(&begun, &n.to_string());
-        (work(n), context().attempt())
+        (work(n, Duration::from_micros(200)), context().attempt())
     };
     let mut lost = 0;
-    let kills = while_killing(|| {
+    let kills = while_killing(Duration::from_millis(50), kill_anyway, || {
         let futures: Vec<_> = (0..TASKS).map(|n| ex.submit(task, (begun.clone(), n))).collect();
         for (n, future) in (0..).zip(futures) {
             match outcome(future) {
@@ -86,12 +100,72 @@ fn without_retries_each_kill_costs_at_most_one_task() {
             }
         }
     });
+    let kills = kills.len();
     assert!(kills > 10, "{kills} workers were killed");
     assert!(lost > 0 && lost <= kills, "{lost} tasks were lost by {kills} kills");
     let begun = tally(noted(&begun));
     assert!(begun.values().all(|times| *times == 1), "each was begun once");
     // A worker may be killed between its claim and the first line of the body.
     assert!(begun.len() + lost >= TASKS as usize, "{} were begun, {lost} were lost", begun.len());
+}
+
+/// Kills the worker if it is in a task, and tells which. It is stopped first: one that runs on may be in the next
+/// task by the time the signal arrives, or in none.
+fn kill_in_a_task(pid: i32, ledger: &Ledger) -> Option<u32> {
+    kill(pid, libc::SIGSTOP);
+    if !is_stopped(pid) {
+        return None;
+    }
+    let task = ledger.task_of(pid);
+    kill(pid, if task.is_some() { libc::SIGKILL } else { libc::SIGCONT });
+    task
+}
+
+/// Waits until the child has stopped; false if it has ended instead.
+fn is_stopped(pid: i32) -> bool {
+    let mut state = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
+    let wanted = libc::WSTOPPED | libc::WEXITED | libc::WNOWAIT;
+    loop {
+        // SAFETY: a system call that writes the state, or nothing.
+        let waited = unsafe { libc::waitid(libc::P_PID, pid as u32, state.as_mut_ptr(), wanted) };
+        if waited == 0 {
+            // SAFETY: it was written, and zeros are valid.
+            return unsafe { state.assume_init() }.si_code == libc::CLD_STOPPED;
+        }
+        let error = std::io::Error::last_os_error();
+        match error.raw_os_error() {
+            Some(libc::EINTR) => {}
+            Some(libc::ECHILD) => return false,
+            _ => panic!("waiting for the stop of {pid}: {error}"),
+        }
+    }
+}
+
+fn without_retries_each_kill_in_a_task_costs_exactly_that_task() {
+    let ex = workers(2);
+    let folder = Folder::new();
+    let path = folder.path("ledger");
+    let ledger = Ledger::create(&path, MANY_TASKS as usize);
+    let task = |(path, n): (String, u32)| {
+        let square = ledger::noted(&path, n, || work(u64::from(n), Duration::from_micros(50)));
+        (square, context().attempt())
+    };
+    let mut lost = Vec::new();
+    let kill = |pid| kill_in_a_task(pid, &ledger);
+    let mut killed = while_killing(Duration::from_millis(20), kill, || {
+        let futures: Vec<_> = (0..MANY_TASKS).map(|n| ex.submit(task, (path.clone(), n))).collect();
+        for (n, future) in (0..MANY_TASKS).zip(futures) {
+            match outcome(future) {
+                Ok(value) => assert_eq!(value, (u64::from(n).pow(2), 1)),
+                Err(TaskError::WorkerLost { signal: Some(libc::SIGKILL), attempts: 1, .. }) => lost.push(n),
+                Err(other) => panic!("WorkerLost was expected, not: {other}"),
+            }
+        }
+    });
+    killed.sort_unstable();
+    assert!(killed.len() > 50, "{} workers were killed in a task", killed.len());
+    assert_eq!(lost, killed, "the tasks that were lost, and those in which a worker was killed");
+    ledger.assert_all_begun(1);
 }
 
 #[inline(never)]

@@ -8,6 +8,7 @@ mod burden;
 mod channel;
 mod deaths;
 mod ends;
+mod ledger;
 mod nesting;
 mod output;
 mod recycling;
