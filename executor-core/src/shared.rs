@@ -29,11 +29,11 @@ use crate::error::TaskError;
 pub struct ShareId(pub u128);
 
 impl ShareId {
-    /// A number of this process, drawn once, and a counter.
+    /// A random number, and a counter. A fork of this process draws from the same source: its own number makes the
+    /// difference.
     fn next() -> Self {
-        static PROCESS: OnceLock<u64> = OnceLock::new();
         static COUNTER: AtomicU64 = AtomicU64::new(0);
-        let process = *PROCESS.get_or_init(|| RandomState::new().hash_one(std::process::id()));
+        let process = RandomState::new().hash_one(std::process::id());
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         Self(u128::from(process) << 64 | u128::from(number))
     }

@@ -5,7 +5,9 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use executor_core::{OpenError, Options, Scheme};
+use executor_core::{OpenError, Options, Scheme, nearest, registered_names};
+
+use crate::sys::{ForkError, ForkPoint, Origin, error_chain};
 
 /// The scheme `process://` and its options; see the fields of [`ProcessConfig`].
 pub const SCHEME: Scheme = Scheme {
@@ -18,6 +20,7 @@ pub const SCHEME: Scheme = Scheme {
         "grace",
         "breaker",
         "start_method",
+        "preload",
         "start_timeout",
         "extra_workers",
         "max_tasks",
@@ -29,6 +32,50 @@ pub const SCHEME: Scheme = Scheme {
     ],
     has_hosts: false,
 };
+
+/// Where the processes of workers come from.
+///
+/// | | `spawn` | `forkserver` | `fork` |
+/// | --- | --- | --- | --- |
+/// | a worker is | the executable, started | a fork of a process that was started and has run the [`preload`](ProcessConfig::preload) hook | a fork of the program when the pool was opened |
+/// | it begins with | nothing | what the hook has made | all that the program had: memory, open files |
+/// | the program may have threads | yes | yes | not when the pool is opened |
+///
+/// All three keep all promises. Forked workers share memory with what they were forked from until one of them writes, so
+/// that a large table is there once. Their `pthread_atfork` handlers do not run, and they continue one sequence of a
+/// generator of random numbers that was seeded before the fork.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StartMethod {
+    /// `spawn`, the default.
+    #[default]
+    Spawn,
+    /// `forkserver`.
+    Forkserver,
+    /// `fork`.
+    Fork,
+}
+
+impl StartMethod {
+    const ALL: [(Self, &str); 3] =
+        [(Self::Spawn, "spawn"), (Self::Forkserver, "forkserver"), (Self::Fork, "fork")];
+
+    /// As it is written in a URL.
+    pub fn name(self) -> &'static str {
+        Self::ALL[self as usize].1
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        if let Some((method, _)) = Self::ALL.iter().find(|(_, name)| *name == text) {
+            return Ok(*method);
+        }
+        let hint = match nearest(text, Self::ALL.iter().map(|(_, name)| *name)) {
+            Some(nearest) => format!("did you mean `{nearest}`? "),
+            None => String::new(),
+        };
+        Err(format!("{hint}it should be `spawn`, `forkserver` or `fork`"))
+    }
+}
 
 /// Settings of a [`ProcessExecutor`](crate::ProcessExecutor). The default is a worker per CPU that this process may use.
 #[derive(Debug, Clone)]
@@ -51,6 +98,15 @@ pub struct ProcessConfig {
     /// `breaker`: how many workers may die in a row, no task having finished in between, before the pool gives up.
     /// Default 10. Too low: some bad tasks in a row end the pool.
     pub breaker: u32,
+    /// `start_method`: where the processes of workers come from. Default: `spawn`.
+    pub start_method: StartMethod,
+    /// `preload`: the name of a hook, made known by [`register!`](executor_core::register) as a function of `()`, which
+    /// runs once in the process from which `forkserver` forks the workers, and again in its replacement should it die. What
+    /// it leaves in statics all workers find there, and share the memory of. It must leave no threads behind. Its time counts
+    /// towards `start_timeout`. Default: none.
+    pub preload: Option<String>,
+    /// For `fork`: the moment whose program the workers are copies of. Default: when the pool is opened.
+    pub fork_point: Option<ForkPoint>,
     /// `start_timeout`: how long a worker may take from its start to its first word. Default 30 s. A program whose `main` does
     /// not call `init()` first may never say one.
     pub start_timeout: Duration,
@@ -91,6 +147,9 @@ impl Default for ProcessConfig {
             frame_limit: 1 << 30,
             grace: Duration::from_secs(1),
             breaker: 10,
+            start_method: StartMethod::Spawn,
+            preload: None,
+            fork_point: None,
             start_timeout: Duration::from_secs(30),
             extra_workers: None,
             max_tasks: None,
@@ -113,11 +172,6 @@ impl ProcessConfig {
     /// [`OpenError::InvalidOption`] for a value that cannot be used.
     pub fn from_options(options: &Options<'_>) -> Result<Self, OpenError> {
         let default = Self::default();
-        options.parse("start_method", |value| match value {
-            "spawn" => Ok(()),
-            "forkserver" | "fork" => Err("this version starts workers by `spawn` only".to_owned()),
-            _ => Err("it should be `spawn`".to_owned()),
-        })?;
         let bytes = |key| {
             let bytes = options.bytes(key)?;
             Ok(bytes.map(|it| usize::try_from(it).unwrap_or(usize::MAX)))
@@ -131,6 +185,9 @@ impl ProcessConfig {
             breaker: options
                 .count("breaker")?
                 .map_or(default.breaker, |it| u32::try_from(it).unwrap_or(u32::MAX)),
+            start_method: options.parse("start_method", StartMethod::parse)?.unwrap_or_default(),
+            preload: options.parse("preload", |name| Ok(name.to_owned()))?,
+            fork_point: None,
             start_timeout: options.duration("start_timeout")?.unwrap_or(default.start_timeout),
             extra_workers: options.parse("extra_workers", |value| {
                 value.parse().map_err(|_| "it should be a whole number".to_owned())
@@ -149,6 +206,26 @@ impl ProcessConfig {
     /// Sets [`workers`](Self::workers).
     pub fn with_workers(mut self, workers: usize) -> Self {
         self.workers = Some(workers);
+        self
+    }
+
+    /// Sets [`start_method`](Self::start_method).
+    pub fn with_start_method(mut self, method: StartMethod) -> Self {
+        self.start_method = method;
+        self
+    }
+
+    /// Sets [`preload`](Self::preload), and `forkserver` with it.
+    pub fn with_preload(mut self, hook: impl Into<String>) -> Self {
+        self.start_method = StartMethod::Forkserver;
+        self.preload = Some(hook.into());
+        self
+    }
+
+    /// Sets [`fork_point`](Self::fork_point), and `fork` with it.
+    pub fn with_fork_point(mut self, point: ForkPoint) -> Self {
+        self.start_method = StartMethod::Fork;
+        self.fork_point = Some(point);
         self
     }
 
@@ -177,6 +254,44 @@ impl ProcessConfig {
         self.frame_limit.min((u32::MAX - REST) as usize)
     }
 
+    /// Where the workers come from: for `fork`, this is where the program is forked.
+    pub(crate) fn origin(&self) -> Result<Origin, OpenError> {
+        let invalid = |key: &str, value: &str, message: String| {
+            OpenError::invalid_option(SCHEME.name, key, value, message)
+        };
+        if let (Some(hook), true) = (&self.preload, self.start_method != StartMethod::Forkserver) {
+            let message = format!(
+                "a preload hook needs `start_method=forkserver`, and it is `{}`",
+                self.start_method.name()
+            );
+            return Err(invalid("preload", hook, message));
+        }
+        match self.start_method {
+            StartMethod::Spawn => Ok(Origin::Spawn),
+            StartMethod::Forkserver => {
+                if let (Some(hook), None) = (&self.preload, &self.program) {
+                    check_hook(hook).map_err(|message| invalid("preload", hook, message))?;
+                }
+                Ok(Origin::Forkserver { preload: self.preload.clone() })
+            }
+            StartMethod::Fork => {
+                if let Some(program) = &self.program {
+                    let message =
+                        "forked workers are copies of this program; another one can only be started"
+                            .to_owned();
+                    return Err(invalid("program", &program.display().to_string(), message));
+                }
+                if let Some(point) = &self.fork_point {
+                    return Ok(Origin::Fork(point.clone()));
+                }
+                ForkPoint::here().map(Origin::Fork).map_err(|error| match error {
+                    ForkError::Threads { .. } => invalid("start_method", "fork", error.to_string()),
+                    _ => OpenError::system("process://?start_method=fork", error_chain(&error)),
+                })
+            }
+        }
+    }
+
     pub(crate) fn worker_command(&self) -> crate::sys::WorkerCommand {
         let mut command = crate::sys::WorkerCommand::new()
             .with_stderr(crate::sys::Output::Pipe)
@@ -192,4 +307,21 @@ impl ProcessConfig {
         }
         command
     }
+}
+
+/// Whether this program knows a hook of this name.
+fn check_hook(hook: &str) -> Result<(), String> {
+    let mut names = registered_names().peekable();
+    if names.peek().is_none() {
+        return Err(format!("no function is registered; write `register! {{ \"{hook}\" => .. }}`"));
+    }
+    let names: Vec<&str> = names.collect();
+    if names.contains(&hook) {
+        return Ok(());
+    }
+    let hint = match nearest(hook, names.iter().copied()) {
+        Some(nearest) => format!("; did you mean `{nearest}`?"),
+        None => format!("; known: {}", names.join(", ")),
+    };
+    Err(format!("no function is registered under this name{hint}"))
 }

@@ -14,16 +14,18 @@
 //! | `pool` | the parent's side: the executor, its state under one lock, the reaper thread |
 //! | `worker` | the worker's side: the loop that runs tasks, its host, its writer |
 //! | `board`, `transport` | the shared page and the channel between the two |
-//! | `sys` | starting, watching and ending processes |
+//! | `sys` | starting, watching and ending processes, by each start method |
 //! | [`ipc`] | locks, values, memory that processes share |
 //! | [`limits`] | how many workers, how much memory |
 //!
 //! `board`, `sys` and `transport` are public for their tests only.
 //!
-//! # Why not fork
+//! # Why fork is not the default
 //!
-//! Workers are started by `posix_spawn` and not by `fork`: a forked copy of a program with threads holds locks that nobody
-//! will release. A Rust program starts in a millisecond, so there is little to gain.
+//! By default workers are started by `posix_spawn` and not by `fork`: a forked copy of a program with threads holds locks
+//! that nobody will release. A Rust program starts in a millisecond, so there is little to gain, unless workers are to share
+//! memory that takes long to fill: that is what the other [start methods](StartMethod) are for, which fork processes of one
+//! thread only.
 
 #[doc(hidden)]
 pub mod board;
@@ -38,6 +40,7 @@ pub mod sys;
 pub mod transport;
 mod worker;
 
-pub use config::{ProcessConfig, SCHEME};
+pub use config::{ProcessConfig, SCHEME, StartMethod};
 pub use init::init;
 pub use pool::ProcessExecutor;
+pub use sys::{ForkError, ForkPoint};

@@ -53,12 +53,14 @@ impl ProcessExecutor {
     ///
     /// # Errors
     ///
-    /// [`OpenError::InitMissing`] in a worker process that has not passed [`init`](crate::init), and
+    /// [`OpenError::InitMissing`] in a worker process that has not passed [`init`](crate::init),
+    /// [`OpenError::InvalidOption`] for a [start method](crate::StartMethod) that is not possible here, and
     /// [`OpenError::System`] if the pool's thread or its descriptors cannot be had.
     pub fn open(config: ProcessConfig) -> Result<Self, OpenError> {
         if sys::worker::is_unentered() {
             return Err(OpenError::InitMissing);
         }
+        let origin = config.origin()?;
         let workers = config.workers.unwrap_or_else(|| {
             let count = WorkerCount::detect();
             tracing::debug!("process pool with {count}");
@@ -66,7 +68,7 @@ impl ProcessExecutor {
         });
         let system = |what: &'static str| move |it| OpenError::system("process://", format!("{what}: {it}"));
         let pool = Pool::new(config, workers.max(1)).map_err(system("making an eventfd"))?;
-        reaper::start(&pool).map_err(system("starting the pool's thread"))?;
+        reaper::start(&pool, origin).map_err(system("starting the pool's thread"))?;
         Ok(Self { handle: Arc::new(Handle { pool }) })
     }
 

@@ -16,16 +16,16 @@ use super::plan::Plan;
 use super::worker::Worker;
 use crate::board::Ticket;
 use crate::sys::oom::OomWatch;
-use crate::sys::{Child, Exit, OutputPipe, Spawned, WorkerCommand};
+use crate::sys::{Child, Exit, Origin, OutputPipe, Spawned, Starter, error_chain};
 use crate::transport::{Channel, FrameReader, Received, SocketChannel};
 
 /// How many of a worker's last lines an error quotes: the reason of an abort, and the trace behind it, which has two lines
 /// a frame.
 const TAIL_LINES: usize = 100;
 
-/// Starts the pool's thread.
-pub(super) fn start(pool: &Arc<Pool>) -> io::Result<()> {
-    let mut reaper = Reaper::new(Arc::clone(pool))?;
+/// Starts the pool's thread, which starts the workers, from `origin`.
+pub(super) fn start(pool: &Arc<Pool>, origin: Origin) -> io::Result<()> {
+    let mut reaper = Reaper::new(Arc::clone(pool), origin)?;
     std::thread::Builder::new().name("executor-pool".to_owned()).spawn(move || {
         let pool = Arc::clone(&reaper.pool);
         // Our own code has failed if this unwinds: the workers go with the thread, and every future is resolved.
@@ -49,10 +49,12 @@ enum Source {
     Death,
     Stdout,
     Stderr,
+    Starter,
 }
 
 impl Source {
-    const ALL: [Source; 5] = [Source::Alarm, Source::Socket, Source::Death, Source::Stdout, Source::Stderr];
+    const ALL: [Source; 6] =
+        [Source::Alarm, Source::Socket, Source::Death, Source::Stdout, Source::Stderr, Source::Starter];
 
     fn data(self, id: u64) -> epoll::EventData {
         epoll::EventData::new_u64(id << 3 | self as u64)
@@ -76,7 +78,9 @@ struct Io {
 struct Reaper {
     pool: Arc<Pool>,
     epoll: rustix::fd::OwnedFd,
-    command: WorkerCommand,
+    starter: Starter,
+    /// The indices of workers that have been asked for.
+    starting: HashMap<u64, u32>,
     ios: HashMap<u64, Io>,
     next_id: u64,
     oom: Option<OomWatch>,
@@ -86,11 +90,16 @@ struct Reaper {
 }
 
 impl Reaper {
-    fn new(pool: Arc<Pool>) -> io::Result<Self> {
+    fn new(pool: Arc<Pool>, origin: Origin) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &pool.alarm, Source::Alarm.data(0), epoll::EventFlags::IN)?;
+        let starter = Starter::new(pool.config.worker_command(), origin, pool.config.start_timeout)?;
+        if let Some(descriptor) = starter.descriptor() {
+            epoll::add(&epoll, descriptor, Source::Starter.data(0), epoll::EventFlags::IN)?;
+        }
         Ok(Self {
-            command: pool.config.worker_command(),
+            starter,
+            starting: HashMap::new(),
             epoll,
             ios: HashMap::new(),
             next_id: 0,
@@ -122,7 +131,7 @@ impl Reaper {
             if self.plan.is_drained && self.ios.is_empty() {
                 return Ok(());
             }
-            let until = self.plan.until;
+            let until = self.plan.until.into_iter().chain(self.starter.deadline()).min();
             self.poll(&mut events, until.map(time_until))?;
             if until.is_some_and(|until| until <= Instant::now()) {
                 self.on_time();
@@ -132,6 +141,7 @@ impl Reaper {
 
     fn on_time(&mut self) {
         self.is_stale = true;
+        self.take_started();
         self.pool.with_core(|core, now| {
             core.on_timer(now);
             core.on_deadlines(&self.pool.config, now);
@@ -168,6 +178,7 @@ impl Reaper {
                 Source::Death => self.on_death(id, None),
                 Source::Stdout => self.on_output(id, true),
                 Source::Stderr => self.on_output(id, false),
+                Source::Starter => self.take_started(),
             }
         }
         Ok(())
@@ -178,16 +189,26 @@ impl Reaper {
     fn start_worker(&mut self, index: u32) {
         let id = self.next_id;
         self.next_id += 1;
-        let started = self.command.spawn(&index.to_string()).map_err(|error| error_chain(&error));
-        if let Err(reason) =
-            started.and_then(|spawned| self.take(id, index, spawned).map_err(|it| it.to_string()))
-        {
-            self.ios.remove(&id);
-            tracing::warn!("a worker could not be started: {reason}");
-            self.pool.with_core(|core, now| {
-                core.on_start_failed(index, reason, now);
-                core.step(&self.pool, now);
-            });
+        self.starting.insert(id, index);
+        self.starter.start(id, &index.to_string());
+        self.take_started();
+    }
+
+    /// Takes over what the starter has started meanwhile.
+    fn take_started(&mut self) {
+        while let Some((id, started)) = self.starter.next_started() {
+            let Some(index) = self.starting.remove(&id) else { continue };
+            let started = started.map_err(|error| error_chain(&error));
+            let taken =
+                started.and_then(|spawned| self.take(id, index, spawned).map_err(|it| it.to_string()));
+            if let Err(reason) = taken {
+                self.ios.remove(&id);
+                tracing::warn!("a worker could not be started: {reason}");
+                self.pool.with_core(|core, now| {
+                    core.on_start_failed(index, reason, now);
+                    core.step(&self.pool, now);
+                });
+            }
         }
     }
 
@@ -422,15 +443,4 @@ fn time_until(deadline: Instant) -> Timespec {
         tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: left.subsec_nanos().into(),
     }
-}
-
-fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

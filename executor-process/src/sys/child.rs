@@ -45,11 +45,13 @@ pub struct Child {
     pid: Pid,
     pidfd: OwnedFd,
     exit: Option<Exit>,
+    /// Whose child it is: a fork of that process may drop its copy of this value, which must not matter.
+    parent: Pid,
 }
 
 impl Child {
     pub(super) fn new(pid: Pid, pidfd: OwnedFd) -> Self {
-        Self { pid, pidfd, exit: None }
+        Self { pid, pidfd, exit: None, parent: rustix::process::getpid() }
     }
 
     /// The process id. It stays this process's until it was reaped.
@@ -142,7 +144,8 @@ impl AsFd for Child {
 /// For as long as the kernel takes to end a process that got SIGKILL.
 impl Drop for Child {
     fn drop(&mut self) {
-        if self.exit.is_none() && self.send(Signal::KILL).is_ok() {
+        let is_ours = self.exit.is_none() && self.parent == rustix::process::getpid();
+        if is_ours && self.send(Signal::KILL).is_ok() {
             // An error leaves nothing to be done: there is then no child to reap.
             let _ = self.wait();
         }

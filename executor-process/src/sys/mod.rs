@@ -22,14 +22,19 @@
 //! Descriptors are close-on-exec throughout: no other child holds a worker's socket open.
 
 mod child;
+pub(crate) mod fork;
 pub mod oom;
 mod output;
 mod spawn;
+mod starter;
 pub mod worker;
+mod zygote;
 
 pub use child::{Child, Exit};
 pub use output::{Captured, Capturer, OutputPipe, Section, Tail};
 pub use spawn::{Output, SpawnError, Spawned, WorkerCommand};
+pub use starter::{Origin, Starter};
+pub use zygote::{ForkError, ForkPoint};
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -38,23 +43,45 @@ use std::os::fd::BorrowedFd;
 /// starts them; the number makes a mistake visible.
 pub const PROTOCOL: u32 = 1;
 
-/// Environment variable that marks a worker: `PROTOCOL:PARENT_PID:SOCKET_INODE`.
+/// Environment variable that marks a worker: `PROTOCOL:PARENT_PID:SOCKET_INODE:ROLE`.
 ///
 /// The inode names the socket that the worker finds on fd 0. A process that merely inherited the variable does not have
 /// that socket there, so a mark that a task's child inherits makes no worker of it.
 pub const MARK: &str = "EXECUTOR_WORKER";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Mark {
+pub(crate) struct Mark {
     protocol: u32,
     parent: i32,
     inode: u64,
+    role: Role,
+}
+
+/// What a process was started as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// A worker of a pool.
+    Worker,
+    /// A process that forks workers.
+    Zygote,
+}
+
+impl Role {
+    const ALL: [(Self, &str); 2] = [(Self::Worker, "worker"), (Self::Zygote, "zygote")];
+
+    fn name(self) -> &'static str {
+        Self::ALL[self as usize].1
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, known)| *known == name).map(|(role, _)| *role)
+    }
 }
 
 impl Mark {
-    fn new(socket: BorrowedFd<'_>) -> io::Result<Self> {
+    pub(crate) fn new(socket: BorrowedFd<'_>, role: Role) -> io::Result<Self> {
         let parent = rustix::process::getpid().as_raw_nonzero().get();
-        Ok(Self { protocol: PROTOCOL, parent, inode: rustix::fs::fstat(socket)?.st_ino })
+        Ok(Self { protocol: PROTOCOL, parent, inode: rustix::fs::fstat(socket)?.st_ino, role })
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -63,6 +90,7 @@ impl Mark {
             protocol: fields.next()?.parse().ok()?,
             parent: fields.next()?.parse().ok()?,
             inode: fields.next()?.parse().ok()?,
+            role: Role::parse(fields.next()?)?,
         };
         fields.next().is_none().then_some(mark)
     }
@@ -70,7 +98,7 @@ impl Mark {
 
 impl std::fmt::Display for Mark {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}:{}", self.protocol, self.parent, self.inode)
+        write!(f, "{}:{}:{}:{}", self.protocol, self.parent, self.inode, self.role.name())
     }
 }
 
@@ -111,19 +139,35 @@ impl Startup {
     }
 }
 
+/// An error with its causes.
+pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn mark_survives_the_environment() {
-        let mark = Mark { protocol: 1, parent: 4242, inode: u64::MAX };
-        assert_eq!(Mark::parse(&mark.to_string()), Some(mark));
+        for (role, _) in Role::ALL {
+            let mark = Mark { protocol: 1, parent: 4242, inode: u64::MAX, role };
+            assert_eq!(Mark::parse(&mark.to_string()), Some(mark));
+        }
     }
 
     #[test]
     fn other_text_is_no_mark() {
-        for text in ["", "1", "1:2", "1:2:", "1:2:3:4", "x:2:3", "1:2:-3", "99999999999:2:3"] {
+        for text in
+            ["", "1", "1:2", "1:2:3", "1:2:3:", "1:2:3:4", "1:2:3:worker:", "x:2:3:worker", "1:2:-3:worker"]
+        {
             assert_eq!(Mark::parse(text), None, "{text:?}");
         }
     }

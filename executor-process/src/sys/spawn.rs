@@ -8,10 +8,11 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use rustix::process::{Pid, PidfdFlags};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 
-use super::output::{OutputPipe, draw_nonce};
-use super::{Child, MARK, Mark, Startup};
+use super::output::{Nonce, OutputPipe, draw_nonce};
+use super::zygote::Title;
+use super::{Child, MARK, Mark, Role, Startup};
 use crate::board::Board;
 use crate::transport::{SocketChannel, send_with_fd};
 
@@ -64,6 +65,12 @@ pub enum SpawnError {
         /// What the system said.
         #[source]
         source: io::Error,
+    },
+    /// The process that forks workers has not forked this one.
+    #[error("cannot fork a worker: {reason}")]
+    Fork {
+        /// What it said, or what became of it.
+        reason: String,
     },
 }
 
@@ -177,6 +184,28 @@ impl WorkerCommand {
     ///
     /// For the time of a `posix_spawn`, some hundred microseconds.
     pub fn spawn(&self, name: &str) -> Result<Spawned, SpawnError> {
+        let Berth { socket, board, theirs, capture } = self.berth()?;
+        let mark = Mark::new(theirs.as_fd(), Role::Worker).map_err(SpawnError::Channel)?;
+        let title = format!("{} [executor worker {name}]", self.shown_program());
+        let mut process = self
+            .command(&title, mark)
+            .stdin(theirs)
+            .stdout(self.stdio(self.stdout))
+            .stderr(self.stdio(self.stderr))
+            .spawn()
+            .map_err(|source| SpawnError::Start { program: self.program.clone(), source })?;
+        // The command, and with it our copy of the worker's end, is gone here: only the worker holds that end, so its
+        // death is the end of our stream.
+
+        let child = watch_or_end(&mut process)?;
+        let output = |pipe: OwnedFd| OutputPipe::new(pipe, capture).map_err(SpawnError::Channel);
+        let stdout = process.stdout.take().map(|pipe| output(pipe.into())).transpose()?;
+        let stderr = process.stderr.take().map(|pipe| output(pipe.into())).transpose()?;
+        Ok(Spawned { child, socket, board, stdout, stderr })
+    }
+
+    /// Makes the channel of a worker, with the start-up message in it.
+    pub(super) fn berth(&self) -> Result<Berth, SpawnError> {
         let (board, board_fd) = Board::create().map_err(SpawnError::Channel)?;
         let (socket, theirs) = SocketChannel::pair().map_err(SpawnError::Channel)?;
         let startup = Startup {
@@ -185,23 +214,35 @@ impl WorkerCommand {
             capture: self.capture.map(|_| draw_nonce()),
         };
         send_with_fd(&socket, &startup.encode(), board_fd.as_fd()).map_err(SpawnError::Channel)?;
-        let mark = Mark::new(theirs.as_fd()).map_err(SpawnError::Channel)?;
+        let capture = startup.capture.zip(self.capture);
+        Ok(Berth { socket, board, theirs: theirs.into(), capture })
+    }
 
+    /// Starts a zygote of this command's program, with the other end of its link.
+    pub(super) fn spawn_zygote(&self, link: OwnedFd) -> Result<Child, SpawnError> {
+        let mark = Mark::new(link.as_fd(), Role::Zygote).map_err(SpawnError::Channel)?;
+        let title = format!("{} [executor zygote]{}", self.shown_program(), Title::ROOM);
         let mut process = self
-            .command(name, mark)
-            .stdin(OwnedFd::from(theirs))
+            .command(&title, mark)
+            .stdin(link)
             .spawn()
             .map_err(|source| SpawnError::Start { program: self.program.clone(), source })?;
-        // The command, and with it our copy of the worker's end, is gone here: only the worker holds that end, so its
-        // death is the end of our stream.
+        watch_or_end(&mut process)
+    }
 
-        let child = watch(&mut process)?;
-        let output = |pipe: OwnedFd| {
-            OutputPipe::new(pipe, startup.capture.zip(self.capture)).map_err(SpawnError::Channel)
-        };
-        let stdout = process.stdout.take().map(|pipe| output(pipe.into())).transpose()?;
-        let stderr = process.stderr.take().map(|pipe| output(pipe.into())).transpose()?;
-        Ok(Spawned { child, socket, board, stdout, stderr })
+    /// Whether standard output and standard error come through pipes.
+    pub(super) fn has_pipes(&self) -> (bool, bool) {
+        let is_pipe = |output| output == Output::Pipe || self.capture.is_some();
+        (is_pipe(self.stdout), is_pipe(self.stderr))
+    }
+
+    /// The environment variables that workers get beside those of this process.
+    pub(super) fn variables(&self) -> impl Iterator<Item = (OsString, OsString)> {
+        let threads = self.native_threads.into_iter().flat_map(|threads| {
+            let names = THREAD_VARIABLES.iter().filter(|name| std::env::var_os(name).is_none());
+            names.map(move |name| (OsString::from(name), threads.to_string().into()))
+        });
+        threads.chain(self.envs.iter().cloned())
     }
 
     fn stdio(&self, output: Output) -> Stdio {
@@ -213,19 +254,9 @@ impl WorkerCommand {
 
     /// Nothing here may need code between fork and exec (`pre_exec`, uid, groups): then std uses `posix_spawn`, which
     /// neither copies page tables nor runs code of ours in a half-copied process.
-    fn command(&self, name: &str, mark: Mark) -> Command {
+    fn command(&self, title: &str, mark: Mark) -> Command {
         let mut command = Command::new(&self.program);
-        command.arg0(format!("{} [executor worker {name}]", self.shown_program())).process_group(0);
-        if let Some(threads) = self.native_threads {
-            for variable in THREAD_VARIABLES.iter().filter(|name| std::env::var_os(name).is_none()) {
-                command.env(variable, threads.to_string());
-            }
-        }
-        command
-            .envs(self.envs.iter().map(|(name, value)| (name, value)))
-            .env(MARK, mark.to_string())
-            .stdout(self.stdio(self.stdout))
-            .stderr(self.stdio(self.stderr));
+        command.arg0(title).process_group(0).envs(self.variables()).env(MARK, mark.to_string());
         command
     }
 
@@ -254,21 +285,44 @@ pub struct Spawned {
     pub stderr: Option<OutputPipe>,
 }
 
+/// The channel of a worker that is being started.
+pub(super) struct Berth {
+    pub(super) socket: SocketChannel,
+    pub(super) board: Board,
+    /// What the worker gets.
+    pub(super) theirs: OwnedFd,
+    /// How output is marked, if it is captured, and how much of it is kept.
+    pub(super) capture: Option<(Nonce, usize)>,
+}
+
 /// Takes a fresh child over by pidfd. Its pid is still its own, as nobody but us reaps it.
-fn watch(process: &mut std::process::Child) -> Result<Child, SpawnError> {
-    let pid = process.id();
-    let opened = i32::try_from(pid)
+fn watch_or_end(process: &mut std::process::Child) -> Result<Child, SpawnError> {
+    let watched = watch(process.id());
+    if watched.is_err() {
+        // No descriptors left, or a kernel before 5.3: end it the old way.
+        let _ = process.kill();
+        let _ = process.wait();
+    }
+    watched
+}
+
+/// Takes a child over that the system forked for us. If that is not possible, it is ended.
+pub(crate) fn watch_forked(pid: i32) -> Result<Child, SpawnError> {
+    let watched = watch(pid.unsigned_abs());
+    if let (Err(_), Some(pid)) = (&watched, Pid::from_raw(pid)) {
+        // As in `watch_or_end`. The number is still this child's: nobody but us reaps it.
+        let _ = rustix::process::kill_process(pid, Signal::KILL);
+        let _ = rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(pid), WaitOptions::empty()));
+    }
+    watched
+}
+
+/// Takes a child over by pidfd.
+fn watch(pid: u32) -> Result<Child, SpawnError> {
+    i32::try_from(pid)
         .ok()
         .and_then(Pid::from_raw)
         .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
-        .and_then(|pid| Ok((pid, rustix::process::pidfd_open(pid, PidfdFlags::empty())?)));
-    match opened {
-        Ok((pid, pidfd)) => Ok(Child::new(pid, pidfd)),
-        Err(source) => {
-            // No descriptors left, or a kernel before 5.3: end it the old way.
-            let _ = process.kill();
-            let _ = process.wait();
-            Err(SpawnError::Watch { pid, source })
-        }
-    }
+        .and_then(|pid| Ok(Child::new(pid, rustix::process::pidfd_open(pid, PidfdFlags::empty())?)))
+        .map_err(|source| SpawnError::Watch { pid, source })
 }

@@ -3,13 +3,15 @@
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::process::{Resource, Rlimit, Signal};
 
 use super::output::Capturer;
-use super::{MARK, Mark, PROTOCOL, Startup};
+use super::zygote::{Title, Zygote};
+use super::{MARK, Mark, PROTOCOL, Role, Startup, fork};
 use crate::board::{Journal, MapError, WorkerBoard};
 use crate::transport::{RecvFdError, SocketChannel, recv_with_fd};
 
@@ -82,10 +84,20 @@ const WORKER: u8 = 2;
 /// What this process is.
 static ROLE: AtomicU8 = AtomicU8::new(UNKNOWN);
 
-/// Makes a worker of a process that was started as one; `None` in any other process, and at every call but the first.
+/// What this process is to be.
+#[derive(Debug)]
+pub enum Entered {
+    /// The program: nobody of this crate has started it, or it has entered before.
+    Program,
+    /// A worker of a pool; a zygote's fork, or started by itself.
+    Worker(WorkerChannel),
+}
+
+/// Makes a worker of a process that was started as one.
 ///
 /// Afterwards the process dies when its parent does (`PR_SET_PDEATHSIG`), ignores SIGINT (Ctrl-C is the program's
-/// business), reads nothing on standard input, and has the limits that the parent set.
+/// business), reads nothing on standard input, and has the limits that the parent set. In a process that was started as a
+/// zygote this returns in its forks only.
 ///
 /// # Errors
 ///
@@ -94,21 +106,90 @@ static ROLE: AtomicU8 = AtomicU8::new(UNKNOWN);
 ///
 /// # Blocking
 ///
-/// Not noticeably: the start-up message was sent before this process existed.
-pub fn enter() -> Result<Option<WorkerChannel>, EnterError> {
+/// In a worker not noticeably: the start-up message was sent before this process existed.
+pub fn enter() -> Result<Entered, EnterError> {
     let Some(mark) = mark() else {
         let _ = ROLE.compare_exchange(UNKNOWN, PROGRAM, Ordering::AcqRel, Ordering::Acquire);
-        return Ok(None);
+        return Ok(Entered::Program);
     };
     if ROLE.swap(WORKER, Ordering::AcqRel) == WORKER {
-        return Ok(None);
+        return Ok(Entered::Program);
     }
-    die_with_parent(mark)?;
+    die_with_parent(mark.parent)?;
     if mark.protocol != PROTOCOL {
         return Err(EnterError::Protocol { ours: PROTOCOL, theirs: mark.protocol });
     }
     ignore_terminal_signals();
     let socket = take_socket()?;
+    take_program_name();
+    remove_mark();
+    match mark.role {
+        Role::Worker => settle(socket).map(Entered::Worker),
+        Role::Zygote => Zygote::new(socket, mark.parent, Title::find()).serve().map(Entered::Worker),
+    }
+}
+
+/// Makes a zygote of a fork of the program. It returns in the zygote's own forks only.
+///
+/// # Errors
+///
+/// [`EnterError`], after which the process has to exit.
+pub(super) fn enter_fork(link: OwnedFd, program: i32) -> Result<WorkerChannel, EnterError> {
+    become_fork(program)?;
+    Zygote::new(link, program, None).serve()
+}
+
+/// What a process that is a fork of the program does first, in place of what `exec` does.
+pub(crate) fn become_fork(program: i32) -> Result<(), EnterError> {
+    ROLE.store(WORKER, Ordering::Release);
+    IS_FORK.store(true, Ordering::Release);
+    die_with_parent(program)?;
+    let _ = rustix::process::setpgid(None, None);
+    reset_signals();
+    ignore_terminal_signals();
+    close_stdin()
+}
+
+/// Whether this process shares its exit handlers with the program that it was forked from.
+static IS_FORK: AtomicBool = AtomicBool::new(false);
+
+/// Ends this process as a program ends, with its exit handlers; a fork of the program without, for they are the
+/// program's.
+pub(crate) fn exit(code: i32) -> ! {
+    if !IS_FORK.load(Ordering::Acquire) {
+        std::process::exit(code)
+    }
+    fork::flush_streams();
+    // SAFETY: ends the process.
+    unsafe { libc::_exit(code) }
+}
+
+/// Ends a process that was started as a worker and cannot be one, with a message.
+pub(crate) fn refuse(error: &EnterError) -> ! {
+    if let EnterError::Orphaned = error {
+        // The parent is gone; there is nobody to tell.
+        exit(0)
+    }
+    eprintln!("this process cannot be a worker: {}", super::error_chain(error));
+    exit(70)
+}
+
+/// The threads of this process. A thread that has been joined is still listed for some microseconds; it is waited for.
+pub(crate) fn threads_besides_dying() -> io::Result<Vec<String>> {
+    /// Far longer than a thread takes to vanish.
+    const PATIENCE: Duration = Duration::from_millis(20);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let threads = fork::threads()?;
+        if threads.len() <= 1 || Instant::now() >= deadline {
+            return Ok(threads);
+        }
+        std::thread::yield_now();
+    }
+}
+
+/// Reads the start-up message and takes up the post.
+pub(super) fn settle(socket: OwnedFd) -> Result<WorkerChannel, EnterError> {
     let mut startup = [0; Startup::SIZE];
     let board = recv_with_fd(&socket, &mut startup).map_err(|error| match error {
         RecvFdError::Closed => EnterError::Orphaned,
@@ -120,15 +201,13 @@ pub fn enter() -> Result<Option<WorkerChannel>, EnterError> {
     let capture =
         capture.map_err(|source| EnterError::Io { action: "take the output pipes over", source })?;
     limit_address_space(startup.address_space)?;
-    take_program_name();
-    remove_mark();
-    Ok(Some(WorkerChannel {
+    Ok(WorkerChannel {
         socket: SocketChannel::new(socket),
         board,
         journal,
         frame_limit: usize::try_from(startup.frame_limit).unwrap_or(usize::MAX),
         capture,
-    }))
+    })
 }
 
 fn stdin() -> BorrowedFd<'static> {
@@ -145,11 +224,11 @@ fn mark() -> Option<Mark> {
 
 /// First the signal, then the check: a parent that dies before the signal is set is noticed by the check, one that dies
 /// later by the signal.
-fn die_with_parent(mark: Mark) -> Result<(), EnterError> {
+pub(super) fn die_with_parent(program: i32) -> Result<(), EnterError> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(io_error("follow the parent"))?;
     match rustix::process::getppid() {
-        Some(parent) if parent.as_raw_nonzero().get() == mark.parent => Ok(()),
+        Some(parent) if parent.as_raw_nonzero().get() == program => Ok(()),
         _ => Err(EnterError::Orphaned),
     }
 }
@@ -163,6 +242,31 @@ fn ignore_terminal_signals() {
     }
 }
 
+/// Signals that are handled get their default, and none is blocked, as after `exec`: a handler is the program's, and what
+/// it does, such as writing to a pipe, it would do to the program. The handlers of faults stay, which say that a stack
+/// overflowed.
+fn reset_signals() {
+    const FAULTS: [i32; 4] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE];
+    for signal in (1..libc::SIGRTMAX()).filter(|signal| !FAULTS.contains(signal)) {
+        // SAFETY: asks for a disposition, and replaces a handler by the default; for numbers that are none of ours, such
+        // as those that the C library keeps, the answer is an error.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            if libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0
+                && ![libc::SIG_DFL, libc::SIG_IGN].contains(&action.sa_sigaction)
+            {
+                libc::signal(signal, libc::SIG_DFL);
+            }
+        }
+    }
+    // SAFETY: an empty set of signals is no memory but this.
+    unsafe {
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+    }
+}
+
 /// Moves the socket from fd 0 to where it does not pass for standard input, and where no child inherits it.
 fn take_socket() -> Result<OwnedFd, EnterError> {
     /// Above the numbers that programs hand out to their children by convention.
@@ -170,10 +274,15 @@ fn take_socket() -> Result<OwnedFd, EnterError> {
     let socket = rustix::io::fcntl_dupfd_cloexec(stdin(), HIGH)
         .or_else(|_| rustix::io::fcntl_dupfd_cloexec(stdin(), 3))
         .map_err(io_error("move the worker's socket"))?;
+    close_stdin()?;
+    Ok(socket)
+}
+
+/// Leaves nothing to be read on standard input.
+fn close_stdin() -> Result<(), EnterError> {
     let null = rustix::fs::open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
         .map_err(io_error("open /dev/null"))?;
-    rustix::stdio::dup2_stdin(&null).map_err(io_error("replace standard input"))?;
-    Ok(socket)
+    rustix::stdio::dup2_stdin(&null).map_err(io_error("replace standard input"))
 }
 
 fn limit_address_space(bytes: Option<u64>) -> Result<(), EnterError> {
@@ -182,6 +291,20 @@ fn limit_address_space(bytes: Option<u64>) -> Result<(), EnterError> {
     let bytes = old.maximum.map_or(bytes, |maximum| maximum.min(bytes));
     let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
     rustix::process::setrlimit(Resource::As, limit).map_err(io_error("limit the address space"))
+}
+
+/// Shows a fork of the program, whose arguments are the program's, as the worker of this name where there is room: in place
+/// of the program's name.
+pub(super) fn show_as(name: &str) {
+    /// What the kernel keeps.
+    const ROOM: usize = 15;
+    let Ok(program) = std::fs::read_to_string("/proc/self/comm") else { return };
+    let suffix = format!(" w{name}");
+    let mut text = program.trim_end().to_owned();
+    text.truncate(text.floor_char_boundary(ROOM.saturating_sub(suffix.len())));
+    if let Ok(text) = CString::new(text + &suffix) {
+        let _ = rustix::thread::set_name(&text);
+    }
 }
 
 /// Shows the program's name in `ps` and `top` instead of "exe", which the kernel took from `/proc/self/exe`.
@@ -198,15 +321,11 @@ fn take_program_name() {
 /// Takes the mark out of the environment if that is safe: the environment belongs to C, which knows no lock. It is
 /// tidiness only. A child of a task that inherits the mark does not have the socket, and ignores it.
 fn remove_mark() {
-    if is_single_threaded() {
+    if fork::threads().is_ok_and(|threads| threads.len() == 1) {
         // SAFETY: no other thread exists that could read or write the environment meanwhile; only this one could start
         // one, and does not.
         unsafe { std::env::remove_var(MARK) };
     }
-}
-
-fn is_single_threaded() -> bool {
-    std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1)
 }
 
 fn io_error(action: &'static str) -> impl Fn(rustix::io::Errno) -> EnterError {

@@ -73,15 +73,15 @@ pub(crate) fn run(channel: WorkerChannel) -> ! {
     }
 }
 
-/// Ends the process as a program ends: with its exit handlers.
+/// Ends the process as a program ends.
 fn leave() -> ! {
-    std::process::exit(0)
+    crate::sys::worker::exit(0)
 }
 
 /// Ends a process that cannot be a worker. Its standard error is quoted by the parent.
 fn fail(message: &str) -> ! {
     eprintln!("executor worker: {message}");
-    std::process::exit(EXIT_PROTOCOL)
+    crate::sys::worker::exit(EXIT_PROTOCOL)
 }
 
 /// The main thread.

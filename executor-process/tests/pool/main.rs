@@ -18,15 +18,42 @@ mod stops;
 mod support;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use std::time::Instant;
 
+use executor_process::StartMethod;
 use support::{Leftovers, Watchdog, leftovers};
+
+/// Tests that hold each worker back in its `main`, where only a spawned one comes by.
+const SPAWN_ONLY: &[&str] = &[
+    "the_replacement_is_ready_before_the_old_worker_leaves",
+    "a_pool_ends_in_the_midst_of_recycling",
+    "a_worker_that_dies_while_it_is_replaced_is_replaced_once",
+    "a_pool_that_is_dropped_before_its_workers_report_ends",
+];
+
+/// Tests with another program as the worker, of which a fork knows nothing; with one that forgets `init`, which a fork
+/// never calls; and with pools in workers, which have threads, so that a fork is refused.
+const NOT_FORK: &[&str] = &[
+    "a_task_opens_a_pool_of_its_own",
+    "a_pool_in_a_task_ends_with_its_worker",
+    "a_program_without_init_is_told_and_starts_no_flood",
+    "a_program_without_init_whose_workers_just_end_is_told",
+    "a_program_without_init_whose_workers_are_stuck_is_told",
+    "a_program_that_does_not_exist_breaks_the_pool_with_its_name",
+    "a_file_that_is_not_executable_breaks_the_pool_with_its_name",
+    "a_program_that_is_no_worker_breaks_the_pool",
+    "a_broken_pool_says_so_to_all",
+];
 
 fn main() -> ExitCode {
     roles::before_init();
     executor_process::init();
+    if std::env::var_os(support::METHOD).is_none() {
+        return run_for_each_method();
+    }
+    support::be_forkable();
     roles::after_init();
     let filters: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     let tests: Vec<_> = [
@@ -43,6 +70,8 @@ fn main() -> ExitCode {
     .concat()
     .into_iter()
     .filter(|(name, _)| filters.is_empty() || filters.iter().any(|filter| name.contains(filter)))
+    .filter(|(name, _)| support::method() == StartMethod::Spawn || !SPAWN_ONLY.contains(name))
+    .filter(|(name, _)| support::method() != StartMethod::Fork || !NOT_FORK.contains(name))
     .collect();
     println!("\nrunning {} tests", tests.len());
     let watchdog = Watchdog::start();
@@ -50,6 +79,20 @@ fn main() -> ExitCode {
     let failed = tests.iter().filter(|test| !passes(test, &watchdog, &mut nothing)).count();
     println!("\ntest result: {} passed; {failed} failed\n", tests.len() - failed);
     ExitCode::from(u8::from(failed > 0))
+}
+
+/// All tests, in a process for each start method.
+fn run_for_each_method() -> ExitCode {
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    let mut code = ExitCode::SUCCESS;
+    for method in ["spawn", "forkserver", "fork"] {
+        println!("\nstart_method={method}");
+        let status = Command::new("/proc/self/exe").args(&arguments).env(support::METHOD, method).status();
+        if !status.expect("this program").success() {
+            code = ExitCode::FAILURE;
+        }
+    }
+    code
 }
 
 /// After every test, nothing of its pools may be left.

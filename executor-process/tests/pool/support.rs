@@ -8,12 +8,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use executor_core::{TaskError, TaskFuture};
-use executor_process::{ProcessConfig, ProcessExecutor};
+use executor_process::{ForkPoint, ProcessConfig, ProcessExecutor, StartMethod};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags};
 
@@ -36,9 +37,36 @@ const TEST_TIME: Duration = Duration::from_secs(100);
 
 // ---- pools -------------------------------------------------------------------------------------------------------
 
+/// Says by which method the pools of this program start their workers.
+pub const METHOD: &str = "TEST_START_METHOD";
+
+/// By which method the pools start their workers.
+pub fn method() -> StartMethod {
+    match std::env::var(METHOD).as_deref() {
+        Ok("spawn") => StartMethod::Spawn,
+        Ok("forkserver") => StartMethod::Forkserver,
+        Ok("fork") => StartMethod::Fork,
+        other => panic!("{METHOD} is {other:?}"),
+    }
+}
+
+/// This program before it has threads.
+static FORK_POINT: OnceLock<ForkPoint> = OnceLock::new();
+
+/// For pools whose workers are forks of this program: to be called while it has one thread.
+pub fn be_forkable() {
+    if method() == StartMethod::Fork {
+        FORK_POINT.get_or_init(|| ForkPoint::here().expect("this process has one thread"));
+    }
+}
+
 /// A pool of so many workers, which have 100 ms to end a task.
 pub fn config(workers: usize) -> ProcessConfig {
-    ProcessConfig::default().with_workers(workers).with_grace(Duration::from_millis(100))
+    let config = ProcessConfig::default().with_workers(workers).with_grace(Duration::from_millis(100));
+    match FORK_POINT.get() {
+        Some(point) => config.with_fork_point(point.clone()),
+        None => config.with_start_method(method()),
+    }
 }
 
 pub fn open(config: ProcessConfig) -> ProcessExecutor {
@@ -312,8 +340,26 @@ pub fn children() -> Vec<i32> {
     children_of("self")
 }
 
-/// Children of a process, zombies included.
+/// Children of a process, zombies included, but for what workers are forked from.
 pub fn children_of(process: &str) -> Vec<i32> {
+    let is_worker = |pid: &i32| match method() {
+        StartMethod::Spawn => true,
+        StartMethod::Forkserver => {
+            let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            !line.contains("[executor zygote]")
+        }
+        // A worker's name in `ps` ends in a space, `w`, and its index.
+        StartMethod::Fork => {
+            let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            name.trim_end().trim_end_matches(|it: char| it.is_ascii_digit()).ends_with(" w")
+        }
+        other => panic!("no test is for {other:?}"),
+    };
+    all_children_of(process).into_iter().filter(is_worker).collect()
+}
+
+/// Children of a process, zombies included.
+pub fn all_children_of(process: &str) -> Vec<i32> {
     let Ok(tasks) = std::fs::read_dir(format!("/proc/{process}/task")) else { return Vec::new() };
     let mut children = Vec::new();
     for task in tasks.flatten() {

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
 use executor_process::board::{Journal, Ticket, WorkerBoard};
-use executor_process::sys::worker::{self, EnterError, WorkerChannel};
+use executor_process::sys::worker::{self, EnterError, Entered, WorkerChannel};
 use executor_process::sys::{Capturer, MARK, WorkerCommand};
 use executor_process::transport::{Channel, FrameReader, OutBuf, Received, SocketChannel};
 
@@ -17,12 +17,12 @@ pub const OTHER_PROTOCOL: i32 = 71;
 pub fn take_over() {
     let unentered = worker::is_unentered();
     match worker::enter() {
-        Ok(Some(channel)) => {
+        Ok(Entered::Worker(channel)) => {
             assert!(unentered && worker::is_worker() && !worker::is_unentered());
-            assert!(matches!(worker::enter(), Ok(None)), "a process enters once");
+            assert!(matches!(worker::enter(), Ok(Entered::Program)), "a process enters once");
             serve(channel)
         }
-        Ok(None) => assert!(!unentered && !worker::is_worker() && !worker::is_unentered()),
+        Ok(Entered::Program) => assert!(!unentered && !worker::is_worker() && !worker::is_unentered()),
         Err(EnterError::Orphaned) => std::process::exit(ORPHANED),
         Err(EnterError::Protocol { ours: 1, theirs: 99 }) => std::process::exit(OTHER_PROTOCOL),
         Err(other) => panic!("{other}"),

@@ -50,7 +50,7 @@ fn worker_hands_no_descriptor_to_its_children() {
 fn child_that_inherits_the_mark_is_no_worker() {
     let mut worker = Worker::plain();
     let inode = rustix::fs::fstat(&worker.spawned.socket).expect("stat").st_ino;
-    for mark in [format!("1:{}:{inode}", std::process::id()), "nonsense".into(), String::new()] {
+    for mark in [format!("1:{}:{inode}:worker", std::process::id()), "nonsense".into(), String::new()] {
         assert_eq!(worker.ask(&format!("child {mark}")), "exit status: 0", "{mark:?}");
     }
 }
@@ -86,13 +86,17 @@ fn start_with_mark(mark: impl Fn(u64) -> String) -> Option<i32> {
 }
 
 fn worker_whose_parent_is_gone_before_it_starts_leaves() {
-    assert_eq!(start_with_mark(|inode| format!("1:1:{inode}")), Some(ORPHANED));
-    assert_eq!(start_with_mark(|inode| format!("1:1:{}", inode + 1)), Some(0), "not this process's mark");
+    assert_eq!(start_with_mark(|inode| format!("1:1:{inode}:worker")), Some(ORPHANED));
+    assert_eq!(
+        start_with_mark(|inode| format!("1:1:{}:worker", inode + 1)),
+        Some(0),
+        "not this process's mark"
+    );
 }
 
 fn worker_of_another_protocol_says_so() {
     let pid = std::process::id();
-    assert_eq!(start_with_mark(|inode| format!("99:{pid}:{inode}")), Some(OTHER_PROTOCOL));
+    assert_eq!(start_with_mark(|inode| format!("99:{pid}:{inode}:worker")), Some(OTHER_PROTOCOL));
 }
 
 fn extra_environment_arrives() {

@@ -76,15 +76,20 @@ pub(super) fn me() -> Me {
     if me.tid != 0 { me } else { meet() }
 }
 
+/// Forgets what is remembered of the thread: for a fork that calls no handlers.
+pub(crate) fn forget() {
+    ME.set(Me { tid: 0, head: ptr::null() });
+}
+
 #[cold]
 fn meet() -> Me {
     static FORGET_IN_CHILDREN: Once = Once::new();
     FORGET_IN_CHILDREN.call_once(|| {
-        extern "C" fn forget() {
-            ME.set(Me { tid: 0, head: ptr::null() });
+        extern "C" fn forget_in_child() {
+            forget();
         }
         // SAFETY: the handler does one store to memory of its thread.
-        unsafe { libc::pthread_atfork(None, None, Some(forget)) };
+        unsafe { libc::pthread_atfork(None, None, Some(forget_in_child)) };
     });
     let head = head().expect("every thread of the C library has a robust list; this one was made without it");
     let me = Me { tid: rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned(), head };

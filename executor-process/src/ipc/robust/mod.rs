@@ -31,7 +31,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use super::futex::{self, Deadline, Waited};
 use super::region::Shared;
-pub(crate) use list::supported;
+pub(crate) use list::{forget, supported};
 use word::Cell;
 
 /// The lock, as it lies in shared memory; all zeroes is a free one. One cache line.

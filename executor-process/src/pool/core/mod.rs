@@ -67,6 +67,8 @@ pub(crate) struct Core {
     extra: usize,
     /// Indices of workers that the reaper is to start.
     starts: Vec<u32>,
+    /// How many workers the reaper has been told to start and has not: a zygote may be at it.
+    being_started: usize,
     /// How many starts have failed in a row, and until when the next one waits.
     failed_starts: u32,
     next_start: Option<Instant>,
@@ -107,6 +109,7 @@ impl Core {
             nested_waiting: 0,
             wanted: workers,
             starts: (0..workers).collect(),
+            being_started: 0,
             failed_starts: 0,
             next_start: None,
             extra: config.extra_workers.unwrap_or((4 * workers as usize).max(64)),

@@ -17,6 +17,7 @@ impl Core {
         if !is_stuck(self)
             || self.workers.values().any(|it| it.life == Life::Starting)
             || !self.starts.is_empty()
+            || self.being_started > 0
         {
             return;
         }

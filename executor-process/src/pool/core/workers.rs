@@ -22,6 +22,7 @@ impl Core {
             return Vec::new();
         }
         self.next_start = None;
+        self.being_started += self.starts.len();
         std::mem::take(&mut self.starts)
     }
 
@@ -37,11 +38,13 @@ impl Core {
     }
 
     pub(in crate::pool) fn add_worker(&mut self, id: u64, worker: Worker) {
+        self.being_started -= 1;
         self.workers.insert(id, worker);
     }
 
     /// A worker of this index could not be started at all.
     pub(in crate::pool) fn on_start_failed(&mut self, index: u32, reason: String, now: Instant) {
+        self.being_started -= 1;
         self.last_loss = Some(WorkerLoss { reason, ..WorkerLoss::default() });
         self.scheduler.handle_start_failed(now);
         self.put_off_starts(now);
