@@ -125,9 +125,23 @@ pub(crate) fn collect_job<T>(takes_attachments: bool, encode: impl FnOnce() -> T
     collect_as(Collected { takes_attachments, takes_shares: true, ..Collected::default() }, encode)
 }
 
-/// Encodes a message that carries nothing but its bytes.
-pub(crate) fn collect_nothing<T>(encode: impl FnOnce() -> T) -> T {
-    collect_as(Collected::default(), encode).0
+/// As [`collect`], for a message within another, which carries what that one does.
+pub(crate) fn collect_like_outer<T>(encode: impl FnOnce() -> T) -> (T, Vec<Attachment>) {
+    let start = Collected { takes_attachments: is_collecting(), ..Collected::default() };
+    let (result, collected) = collect_as(start, encode);
+    (result, collected.attachments)
+}
+
+/// As [`collect`], for a message that is encoded in parts: continues the list of the parts before.
+pub(crate) fn collect_more<T>(attachments: &mut Vec<Attachment>, encode: impl FnOnce() -> T) -> T {
+    let start = Collected {
+        attachments: std::mem::take(attachments),
+        takes_attachments: true,
+        ..Collected::default()
+    };
+    let (result, collected) = collect_as(start, encode);
+    *attachments = collected.attachments;
+    result
 }
 
 fn collect_as<T>(empty: Collected, encode: impl FnOnce() -> T) -> (T, Collected) {
@@ -146,15 +160,24 @@ fn collect_as<T>(empty: Collected, encode: impl FnOnce() -> T) -> (T, Collected)
 }
 
 /// Decodes a message that has come with these attachments.
-pub fn provide<T>(attachments: Vec<Attachment>, decode: impl FnOnce() -> T) -> T {
-    struct Outer(Option<Vec<Attachment>>);
-    impl Drop for Outer {
+pub fn provide<T>(mut attachments: Vec<Attachment>, decode: impl FnOnce() -> T) -> T {
+    provide_from(&mut attachments, decode)
+}
+
+/// As [`provide`], for a message that is decoded in parts: the attachments are there again afterwards.
+pub(crate) fn provide_from<T>(attachments: &mut Vec<Attachment>, decode: impl FnOnce() -> T) -> T {
+    /// Puts the outer scope back, also when `decode` panics.
+    struct Scope<'a> {
+        outer: Option<Vec<Attachment>>,
+        attachments: &'a mut Vec<Attachment>,
+    }
+    impl Drop for Scope<'_> {
         fn drop(&mut self) {
-            // What was provided is dropped after the scope has been left: a destructor may decode, too.
-            drop(PROVIDED.replace(self.0.take()));
+            *self.attachments = PROVIDED.replace(self.outer.take()).unwrap_or_default();
         }
     }
-    let _outer = Outer(PROVIDED.replace(Some(attachments)));
+    let outer = PROVIDED.replace(Some(std::mem::take(attachments)));
+    let _scope = Scope { outer, attachments };
     decode()
 }
 

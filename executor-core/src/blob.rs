@@ -110,6 +110,9 @@ pub(crate) fn allocate(len: usize) -> Option<Box<dyn MemoryMut>> {
     allocator.allocate(len).filter(|memory| memory.bytes().len() >= len)
 }
 
+/// From so many bytes on, a serialised value is written into an allocator's memory rather than into a buffer.
+pub(crate) const BULK: usize = 128 * 1024;
+
 /// Blobs of fewer bytes are written by value with everything else: for a frame that is copied anyway, that is the least.
 pub(crate) const BY_VALUE: usize = 16 * 1024;
 
@@ -321,7 +324,8 @@ enum Wire<V> {
     Value(V),
 }
 
-struct Bytes<'a>(&'a [u8]);
+/// Bytes that are written in one go.
+pub(crate) struct Bytes<'a>(pub(crate) &'a [u8]);
 
 impl Serialize for Bytes<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -344,7 +348,8 @@ impl Serialize for Blob {
     }
 }
 
-struct Owned(Vec<u8>);
+/// Bytes that are read in one go.
+pub(crate) struct Owned(pub(crate) Vec<u8>);
 
 impl<'de> Deserialize<'de> for Owned {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

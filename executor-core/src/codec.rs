@@ -8,11 +8,15 @@
 #[cfg(test)]
 mod tests;
 
+use std::any::{Any, TypeId};
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::blob;
 use crate::error::TaskError;
 use crate::panic;
+use crate::parcel::Buffer;
 
 /// Names the codec in handshakes.
 pub const CODEC_ID: u8 = 1;
@@ -24,16 +28,55 @@ fn config() -> impl bincode::config::Config {
     bincode::config::standard().with_limit::<LIMIT>()
 }
 
+/// Where serialised bytes go.
+trait Sink {
+    fn append(&mut self, bytes: &[u8]);
+}
+
+impl Sink for Vec<u8> {
+    #[inline]
+    fn append(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
+impl Sink for Buffer<'_> {
+    #[inline]
+    fn append(&mut self, bytes: &[u8]) {
+        self.extend(bytes);
+    }
+}
+
 /// Appends the serialised value. The value's own code may panic.
-fn to_bytes<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), String> {
-    struct Appender<'a>(&'a mut Vec<u8>);
-    impl bincode::enc::write::Writer for Appender<'_> {
+fn to_bytes<T: Serialize>(value: &T, out: &mut impl Sink) -> Result<(), String> {
+    struct Appender<'a, S>(&'a mut S);
+    impl<S: Sink> bincode::enc::write::Writer for Appender<'_, S> {
+        #[inline]
         fn write(&mut self, bytes: &[u8]) -> Result<(), bincode::error::EncodeError> {
-            self.0.extend_from_slice(bytes);
+            self.0.append(bytes);
             Ok(())
         }
     }
     bincode::serde::encode_into_writer(value, Appender(out), config()).map_err(|it| it.to_string())
+}
+
+/// As [`to_bytes`], in one go if the value is a vector of bytes: serde would have it number by number. The bytes are
+/// the same.
+fn value_to_bytes<T: Serialize + 'static>(value: &T, out: &mut impl Sink) -> Result<(), String> {
+    match (value as &dyn Any).downcast_ref::<Vec<u8>>() {
+        Some(bytes) => to_bytes(&blob::Bytes(bytes), out),
+        None => to_bytes(value, out),
+    }
+}
+
+/// As [`from_bytes`], in one go if the value is a vector of bytes.
+fn value_from_bytes<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Result<T, String> {
+    if TypeId::of::<T>() != TypeId::of::<Vec<u8>>() {
+        return from_bytes(bytes);
+    }
+    let mut value = Some(from_bytes::<blob::Owned>(bytes)?.0);
+    let value = (&mut value as &mut dyn Any).downcast_mut::<Option<T>>().and_then(Option::take);
+    Ok(value.expect("the type has just been compared"))
 }
 
 fn from_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
@@ -58,36 +101,49 @@ pub(crate) fn decode_message<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Str
     from_bytes(bytes)
 }
 
-pub(crate) fn encode_arg<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), TaskError> {
+pub(crate) fn encode_arg<T: Serialize + 'static>(value: &T, out: &mut Vec<u8>) -> Result<(), TaskError> {
+    encode_arg_into(value, &mut Buffer::new(out, false))
+}
+
+pub(crate) fn encode_arg_into<T: Serialize + 'static>(
+    value: &T,
+    out: &mut Buffer<'_>,
+) -> Result<(), TaskError> {
     encode(value, out, "argument")
 }
 
-pub(crate) fn encode_result<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), TaskError> {
+pub(crate) fn encode_result<T: Serialize + 'static>(value: &T, out: &mut Vec<u8>) -> Result<(), TaskError> {
+    encode_result_into(value, &mut Buffer::new(out, false))
+}
+
+pub(crate) fn encode_result_into<T: Serialize + 'static>(
+    value: &T,
+    out: &mut Buffer<'_>,
+) -> Result<(), TaskError> {
     encode(value, out, "result")
 }
 
-pub(crate) fn decode_arg<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, TaskError> {
+pub(crate) fn decode_arg<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Result<T, TaskError> {
     decode(bytes, "argument")
 }
 
-pub(crate) fn decode_result<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, TaskError> {
+pub(crate) fn decode_result<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Result<T, TaskError> {
     decode(bytes, "result")
 }
 
-/// On an error, `out` is as long as before.
-fn encode<T: Serialize>(value: &T, out: &mut Vec<u8>, what: &str) -> Result<(), TaskError> {
-    let before = out.len();
-    let message = match panic::catch(|| to_bytes(value, out)) {
+/// On an error, nothing is appended.
+fn encode<T: Serialize + 'static>(value: &T, out: &mut Buffer<'_>, what: &str) -> Result<(), TaskError> {
+    let message = match panic::catch(|| value_to_bytes(value, out)) {
         Ok(Ok(())) => return Ok(()),
         Ok(Err(message)) => message,
         Err(panic) => panic.to_string(),
     };
-    out.truncate(before);
+    out.abandon();
     Err(TaskError::encode(described::<T>(what), message))
 }
 
-fn decode<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, TaskError> {
-    match panic::catch(|| from_bytes(bytes)) {
+fn decode<T: DeserializeOwned + 'static>(bytes: &[u8], what: &str) -> Result<T, TaskError> {
+    match panic::catch(|| value_from_bytes(bytes)) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(message)) => Err(TaskError::decode(described::<T>(what), message)),
         Err(panic) => Err(TaskError::decode(described::<T>(what), panic)),

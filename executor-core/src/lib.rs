@@ -35,6 +35,7 @@ mod ext;
 mod identity;
 mod map;
 mod panic;
+mod parcel;
 pub mod scheduler;
 mod serial;
 mod shared;
@@ -53,6 +54,7 @@ pub use executor::{Capabilities, Executor, Shutdown, Stats};
 pub use ext::{ExecutorExt, TaskBuilder};
 pub use identity::{BuildId, Invocation, Target, build_id, registered_names};
 pub use map::{Map, MapIter, Mapper, Progress};
+pub use parcel::{Bytes, Carrier, Outlet, Parcel};
 pub use serial::{BlockOn, Serial};
 pub use shared::{ShareBlob, ShareId, ShareStore, Shared, store as share_store};
 pub use task::{

@@ -21,8 +21,10 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::attachment;
-use crate::codec;
+use crate::attachment::Attachment;
+use crate::blob::Blob;
 use crate::error::TaskError;
+use crate::parcel::{self, Bytes, Parcel};
 
 /// Names a shared value, in all processes that have to do with one another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -42,16 +44,16 @@ impl ShareId {
 /// The bytes of a shared value. Lives as long as the value or a task that uses it.
 pub struct ShareBlob {
     id: ShareId,
-    bytes: Vec<u8>,
+    parcel: Parcel<'static>,
 }
 
 /// How many blobs have gone away in this process, ever.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
 impl ShareBlob {
-    /// A blob that another process has encoded.
-    pub fn new(id: ShareId, bytes: Vec<u8>) -> Self {
-        Self { id, bytes }
+    /// A value that another process has encoded.
+    pub fn new(id: ShareId, parcel: impl Into<Parcel<'static>>) -> Self {
+        Self { id, parcel: parcel.into() }
     }
 
     /// The value's id.
@@ -61,7 +63,20 @@ impl ShareBlob {
 
     /// The serialised value.
     pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+        &self.parcel.bytes
+    }
+
+    /// The blob that the serialised value is in, if it is large.
+    pub fn bulk(&self) -> Option<&Blob> {
+        match &self.parcel.bytes {
+            Bytes::Bulk(blob) => Some(blob),
+            _ => None,
+        }
+    }
+
+    /// What is attached to the serialised value.
+    pub fn attachments(&self) -> &[Attachment] {
+        &self.parcel.attachments
     }
 
     /// How many blobs have gone away in this process, ever. A backend that holds them weakly looks for dead ones when
@@ -79,7 +94,7 @@ impl Drop for ShareBlob {
 
 impl fmt::Debug for ShareBlob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ShareBlob({:x}, {} bytes)", self.id.0, self.bytes.len())
+        write!(f, "ShareBlob({:x}, {} bytes)", self.id.0, self.parcel.bytes.len())
     }
 }
 
@@ -114,15 +129,13 @@ impl<T> Shared<T> {
     }
 }
 
-impl<T: Serialize> Shared<T> {
+impl<T: Serialize + 'static> Shared<T> {
     fn blob(&self) -> Result<&Arc<ShareBlob>, TaskError> {
         if let Some(blob) = self.inner.blob.get() {
             return Ok(blob);
         }
-        let mut bytes = Vec::new();
-        // A message of its own: a shared value inside of this one is a part of it, not one of the task's.
-        attachment::collect_nothing(|| codec::encode_arg(&self.inner.value, &mut bytes))?;
-        let blob = Arc::new(ShareBlob::new(ShareId::next(), bytes));
+        let parcel = parcel::encode_shared(&self.inner.value)?;
+        let blob = Arc::new(ShareBlob::new(ShareId::next(), parcel));
         Ok(self.inner.blob.get_or_init(|| blob))
     }
 }
@@ -160,7 +173,7 @@ enum Incoming<T> {
     Value(T),
 }
 
-impl<T: Serialize> Serialize for Shared<T> {
+impl<T: Serialize + 'static> Serialize for Shared<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if !attachment::is_collecting_shares() {
             return Outgoing::Value(&self.inner.value).serialize(serializer);
@@ -224,7 +237,7 @@ impl Stored {
             return Ok(Shared { inner });
         }
         let inner = Arc::new(Inner {
-            value: codec::decode_arg::<T>(&self.blob.bytes)?,
+            value: parcel::decode_shared(&self.blob.parcel)?,
             blob: OnceLock::from(Arc::clone(&self.blob)),
         });
         decoded.push((wanted, Arc::clone(&inner) as Arc<dyn Any + Send + Sync>));
@@ -247,7 +260,7 @@ where
 // ---- for arguments that are laid out by hand -------------------------------------------------------------------
 
 /// Notes the value for the job that is being encoded, and gives its id.
-pub(crate) fn reference<T: Serialize>(shared: &Shared<T>) -> Result<ShareId, TaskError> {
+pub(crate) fn reference<T: Serialize + 'static>(shared: &Shared<T>) -> Result<ShareId, TaskError> {
     let blob = shared.blob()?;
     attachment::note_share(blob);
     Ok(blob.id)

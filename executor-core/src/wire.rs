@@ -4,11 +4,18 @@
 //! what it is. The two frames of the hot path, [`ToWorker::Task`] and [`FromWorker::Done`], are laid out by hand and
 //! borrowed when read; errors and options go through the codec. All numbers are little endian.
 //!
+//! A serialised value is [`Packed`] with what is attached to it, which comes behind it; where nothing is attached, it is its bytes
+//! and nothing else. How an attachment travels is between the two sides: in the frame, or by a segment or descriptors
+//! that the frame names ([`Item`]).
+//!
 //! A *slot* names a task between one worker and its executor: the executor chooses it, and may use it again after the
 //! task's answer.
 
+mod attached;
 #[cfg(test)]
 mod tests;
+
+pub use attached::{Item, Packed, inline};
 
 use std::time::Duration;
 
@@ -19,7 +26,7 @@ use crate::shared::ShareId;
 use crate::task::{TaskId, TaskOptions};
 
 /// The version of these messages. It is part of the build id.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// The bytes of a frame's length.
 pub const LENGTH: usize = 4;
@@ -64,7 +71,7 @@ pub struct TaskFrame<'a> {
     /// What only an agent needs: it keeps the time limit, and passes shared values on to its own workers.
     pub extra: Option<TaskExtra>,
     /// The serialised argument.
-    pub arg: &'a [u8],
+    pub arg: Packed<'a>,
 }
 
 /// The rarer parts of a [`TaskFrame`].
@@ -94,7 +101,7 @@ pub struct NestedFrame<'a> {
     /// Shared values that the argument refers to; the worker has sent them before, or has got them from the executor.
     pub shares: Vec<ShareId>,
     /// The serialised argument.
-    pub arg: &'a [u8],
+    pub arg: Packed<'a>,
 }
 
 /// From an executor to its worker (a worker process, or an agent).
@@ -103,11 +110,11 @@ pub enum ToWorker<'a> {
     /// Run this.
     Task(TaskFrame<'a>),
     /// Keep this value for later tasks.
-    Share(ShareId, &'a [u8]),
+    Share(ShareId, Packed<'a>),
     /// Forget the value.
     Unshare(ShareId),
     /// The result of a nested task.
-    NestedDone(u64, Result<&'a [u8], TaskError>),
+    NestedDone(u64, Result<Packed<'a>, TaskError>),
     /// Leave, after what you have been given.
     Exit,
     /// Answer with [`FromWorker::Pong`]. To agents only.
@@ -116,6 +123,10 @@ pub enum ToWorker<'a> {
     Stop(u64, Duration),
     /// Give the task back if it has not begun; answered with [`FromWorker::Revoked`]. To agents only.
     Revoke(u64),
+    /// Of the segment that the worker has granted under this name, so many references are used no more. To processes only.
+    Release(u64, u64),
+    /// Forget the segment that the executor has granted under this name. To processes only.
+    Withdraw(u64),
 }
 
 /// From a worker (a worker process, or an agent) to its executor.
@@ -124,13 +135,13 @@ pub enum FromWorker<'a> {
     /// Ready for tasks. A process says 1; an agent says how many slots it has.
     Ready(u32),
     /// The task in this slot has ended, after this time.
-    Done(u64, Duration, Result<&'a [u8], TaskError>),
+    Done(u64, Duration, Result<Packed<'a>, TaskError>),
     /// Run this for one of my tasks; answered with [`ToWorker::NestedDone`].
     Nested(NestedFrame<'a>),
     /// Cancel the nested task.
     NestedCancel(u64),
     /// A value that nested tasks refer to.
-    NestedShare(ShareId, &'a [u8]),
+    NestedShare(ShareId, Packed<'a>),
     /// The task in this slot waits for a nested one.
     Blocked(u64),
     /// It waits no more.
@@ -143,6 +154,10 @@ pub enum FromWorker<'a> {
     Output(u64, &'a [u8], &'a [u8]),
     /// Alive. From agents only.
     Pong,
+    /// Of the segment that the executor has granted under this name, so many references are used no more. From processes only.
+    Release(u64, u64),
+    /// Forget the segment that the worker has granted under this name. From processes only.
+    Withdraw(u64),
 }
 
 mod kind {
@@ -154,6 +169,8 @@ mod kind {
     pub(super) const PING: u8 = 6;
     pub(super) const STOP: u8 = 7;
     pub(super) const REVOKE: u8 = 8;
+    pub(super) const RELEASE: u8 = 9;
+    pub(super) const WITHDRAW: u8 = 10;
 
     pub(super) const READY: u8 = 65;
     pub(super) const DONE: u8 = 66;
@@ -166,11 +183,21 @@ mod kind {
     pub(super) const REVOKED: u8 = 73;
     pub(super) const OUTPUT: u8 = 74;
     pub(super) const PONG: u8 = 75;
+    pub(super) const RELEASED: u8 = 76;
+    pub(super) const WITHDRAWN: u8 = 77;
 }
 
 const ASYNC: u8 = 1;
 const NAMED: u8 = 2;
 const EXTRA: u8 = 4;
+const ATTACHED: u8 = 8;
+
+/// The first byte of an outcome.
+mod outcome {
+    pub(super) const VALUE: u8 = 0;
+    pub(super) const ERROR: u8 = 1;
+    pub(super) const ATTACHED: u8 = 2;
+}
 
 /// Appends one frame: reserves its length, lets `body` write, fills the length in.
 fn frame(out: &mut Vec<u8>, kind: u8, body: impl FnOnce(&mut Vec<u8>)) {
@@ -198,25 +225,32 @@ fn write_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-fn write_outcome(out: &mut Vec<u8>, outcome: &Result<&[u8], TaskError>) {
+fn write_outcome(out: &mut Vec<u8>, outcome: &Result<Packed<'_>, TaskError>) {
     match outcome {
-        Ok(bytes) => {
-            out.push(0);
-            out.extend_from_slice(bytes);
+        Ok(value) => {
+            out.push(if value.is_plain() { outcome::VALUE } else { outcome::ATTACHED });
+            value.write(out);
         }
         Err(error) => {
-            out.push(1);
+            out.push(outcome::ERROR);
             codec::encode_message(error, out);
         }
     }
 }
 
-fn flags(is_async: bool, target: &Target) -> u8 {
+fn flags(is_async: bool, target: &Target, arg: &Packed<'_>) -> u8 {
     let named = match target {
         Target::Image { .. } => 0,
         Target::Named(_) => NAMED,
     };
-    named | if is_async { ASYNC } else { 0 }
+    let attached = if arg.is_plain() { 0 } else { ATTACHED };
+    named | attached | if is_async { ASYNC } else { 0 }
+}
+
+fn write_share(out: &mut Vec<u8>, id: ShareId, value: &Packed<'_>) {
+    out.extend_from_slice(&id.0.to_le_bytes());
+    out.push(u8::from(!value.is_plain()));
+    value.write(out);
 }
 
 /// A `Duration` as whole nanoseconds; 584 years are the most.
@@ -229,7 +263,7 @@ impl TaskFrame<'_> {
     pub fn encode(&self, out: &mut Vec<u8>) {
         frame(out, kind::TASK, |out| {
             let extra = if self.extra.is_some() { EXTRA } else { 0 };
-            out.push(flags(self.is_async, &self.target) | extra);
+            out.push(flags(self.is_async, &self.target, &self.arg) | extra);
             out.extend_from_slice(&self.slot.to_le_bytes());
             out.extend_from_slice(&self.attempt.to_le_bytes());
             out.extend_from_slice(&self.task.get().to_le_bytes());
@@ -239,7 +273,7 @@ impl TaskFrame<'_> {
                 codec::encode_message(extra, &mut bytes);
                 write_bytes(out, &bytes);
             }
-            out.extend_from_slice(self.arg);
+            self.arg.write(out);
         });
     }
 }
@@ -249,10 +283,7 @@ impl ToWorker<'_> {
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Self::Task(task) => task.encode(out),
-            Self::Share(id, bytes) => frame(out, kind::SHARE, |out| {
-                out.extend_from_slice(&id.0.to_le_bytes());
-                out.extend_from_slice(bytes);
-            }),
+            Self::Share(id, value) => frame(out, kind::SHARE, |out| write_share(out, *id, value)),
             Self::Unshare(id) => frame(out, kind::UNSHARE, |out| {
                 out.extend_from_slice(&id.0.to_le_bytes());
             }),
@@ -269,8 +300,26 @@ impl ToWorker<'_> {
             Self::Revoke(slot) => frame(out, kind::REVOKE, |out| {
                 out.extend_from_slice(&slot.to_le_bytes());
             }),
+            Self::Release(id, count) => frame(out, kind::RELEASE, |out| {
+                out.extend_from_slice(&id.to_le_bytes());
+                out.extend_from_slice(&count.to_le_bytes());
+            }),
+            Self::Withdraw(id) => frame(out, kind::WITHDRAW, |out| {
+                out.extend_from_slice(&id.to_le_bytes());
+            }),
         }
     }
+}
+
+/// The end of a task whose value has been appended to its frame.
+#[derive(Debug, Clone, Default)]
+pub struct Finished {
+    /// How long it took.
+    pub elapsed: Duration,
+    /// What is attached to the value; see [`Packed`].
+    pub attached: Vec<u8>,
+    /// The value is not in the frame but the last of what is attached.
+    pub is_bulk: bool,
 }
 
 /// Appends the frame of a task that has ended with a value, whose bytes `write` appends: no copy in between.
@@ -283,7 +332,7 @@ impl ToWorker<'_> {
 pub fn encode_done<E>(
     out: &mut Vec<u8>,
     slot: u64,
-    write: impl FnOnce(&mut Vec<u8>) -> Result<Duration, E>,
+    write: impl FnOnce(&mut Vec<u8>) -> Result<Finished, E>,
 ) -> Result<(), E> {
     let start = out.len();
     let mut result = Ok(());
@@ -291,9 +340,16 @@ pub fn encode_done<E>(
         out.extend_from_slice(&slot.to_le_bytes());
         let time_at = out.len();
         out.extend_from_slice(&[0; 8]);
-        out.push(0);
+        out.push(outcome::VALUE);
         match write(out) {
-            Ok(time) => out[time_at..time_at + 8].copy_from_slice(&nanos(time)),
+            Ok(finished) => {
+                out[time_at..time_at + 8].copy_from_slice(&nanos(finished.elapsed));
+                let rest = Packed { bytes: &[], attached: &finished.attached, is_bulk: finished.is_bulk };
+                if !rest.is_plain() {
+                    out[time_at + 8] = outcome::ATTACHED;
+                    rest.write(out);
+                }
+            }
             Err(error) => result = Err(error),
         }
     });
@@ -316,21 +372,20 @@ impl FromWorker<'_> {
                 write_outcome(out, outcome);
             }),
             Self::Nested(task) => frame(out, kind::NESTED, |out| {
-                out.push(flags(task.is_async, &task.target));
+                out.push(flags(task.is_async, &task.target, &task.arg));
                 out.extend_from_slice(&task.nested.to_le_bytes());
                 write_target(out, &task.target);
                 let mut options = Vec::new();
                 codec::encode_message(&(&task.options, &task.shares), &mut options);
                 write_bytes(out, &options);
-                out.extend_from_slice(task.arg);
+                task.arg.write(out);
             }),
             Self::NestedCancel(nested) => frame(out, kind::NESTED_CANCEL, |out| {
                 out.extend_from_slice(&nested.to_le_bytes());
             }),
-            Self::NestedShare(id, bytes) => frame(out, kind::NESTED_SHARE, |out| {
-                out.extend_from_slice(&id.0.to_le_bytes());
-                out.extend_from_slice(bytes);
-            }),
+            Self::NestedShare(id, value) => {
+                frame(out, kind::NESTED_SHARE, |out| write_share(out, *id, value));
+            }
             Self::Blocked(slot) => frame(out, kind::BLOCKED, |out| {
                 out.extend_from_slice(&slot.to_le_bytes());
             }),
@@ -351,6 +406,13 @@ impl FromWorker<'_> {
                 out.extend_from_slice(stderr);
             }),
             Self::Pong => frame(out, kind::PONG, |_| {}),
+            Self::Release(id, count) => frame(out, kind::RELEASED, |out| {
+                out.extend_from_slice(&id.to_le_bytes());
+                out.extend_from_slice(&count.to_le_bytes());
+            }),
+            Self::Withdraw(id) => frame(out, kind::WITHDRAWN, |out| {
+                out.extend_from_slice(&id.to_le_bytes());
+            }),
         }
     }
 }
@@ -413,9 +475,24 @@ impl<'a> Reader<'a> {
         Ok(Target::Named(name.to_owned()))
     }
 
-    fn outcome(&mut self) -> Result<Result<&'a [u8], TaskError>, WireError> {
+    /// The value that the rest is.
+    fn value(&mut self, is_attached: bool) -> Result<Packed<'a>, WireError> {
+        if !is_attached {
+            return Ok(Packed::from(self.rest));
+        }
+        Packed::read(self.rest).ok_or(self.truncated())
+    }
+
+    fn share(&mut self) -> Result<(ShareId, Packed<'a>), WireError> {
+        let id = self.share_id()?;
+        let is_attached = self.byte()? != 0;
+        Ok((id, self.value(is_attached)?))
+    }
+
+    fn outcome(&mut self) -> Result<Result<Packed<'a>, TaskError>, WireError> {
         match self.byte()? {
-            0 => Ok(Ok(self.rest)),
+            outcome::VALUE => Ok(Ok(self.value(false)?)),
+            outcome::ATTACHED => Ok(Ok(self.value(true)?)),
             _ => match codec::decode_message(self.rest) {
                 Ok(error) => Ok(Err(error)),
                 Err(message) => Err(self.garbled(message)),
@@ -448,16 +525,21 @@ impl<'a> ToWorker<'a> {
                             Some(codec::decode_message(bytes).map_err(|it| reader.garbled(it))?)
                         }
                     },
-                    arg: reader.rest,
+                    arg: reader.value(flags & ATTACHED != 0)?,
                 })
             }
-            kind::SHARE => Self::Share(reader.share_id()?, reader.rest),
+            kind::SHARE => {
+                let (id, value) = reader.share()?;
+                Self::Share(id, value)
+            }
             kind::UNSHARE => Self::Unshare(reader.share_id()?),
             kind::NESTED_DONE => Self::NestedDone(reader.u64()?, reader.outcome()?),
             kind::EXIT => Self::Exit,
             kind::PING => Self::Ping,
             kind::STOP => Self::Stop(reader.u64()?, Duration::from_nanos(reader.u64()?)),
             kind::REVOKE => Self::Revoke(reader.u64()?),
+            kind::RELEASE => Self::Release(reader.u64()?, reader.u64()?),
+            kind::WITHDRAW => Self::Withdraw(reader.u64()?),
             other => return Err(WireError::UnknownKind(other)),
         })
     }
@@ -486,17 +568,22 @@ impl<'a> FromWorker<'a> {
                     target,
                     options,
                     shares,
-                    arg: reader.rest,
+                    arg: reader.value(flags & ATTACHED != 0)?,
                 })
             }
             kind::NESTED_CANCEL => Self::NestedCancel(reader.u64()?),
-            kind::NESTED_SHARE => Self::NestedShare(reader.share_id()?, reader.rest),
+            kind::NESTED_SHARE => {
+                let (id, value) = reader.share()?;
+                Self::NestedShare(id, value)
+            }
             kind::BLOCKED => Self::Blocked(reader.u64()?),
             kind::UNBLOCKED => Self::Unblocked(reader.u64()?),
             kind::PROGRESS => Self::Progress(reader.u64()?, reader.array().map(f64::from_le_bytes)?),
             kind::REVOKED => Self::Revoked(reader.u64()?, reader.byte()? != 0),
             kind::OUTPUT => Self::Output(reader.u64()?, reader.bytes()?, reader.rest),
             kind::PONG => Self::Pong,
+            kind::RELEASED => Self::Release(reader.u64()?, reader.u64()?),
+            kind::WITHDRAWN => Self::Withdraw(reader.u64()?),
             other => return Err(WireError::UnknownKind(other)),
         })
     }

@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use crate::context::{Host, Scope};
 use crate::identity::{self, Invocation, Target};
+use crate::parcel::{Outlet, Parcel};
 use crate::task::TaskId;
 
 /// A task as a worker gets it.
+#[derive(Debug)]
 pub struct Incoming<'a> {
     /// How the function is found.
     pub target: &'a Target,
     /// The serialised argument.
-    pub arg: &'a [u8],
+    pub arg: Parcel<'a>,
     /// The id that the submitter knows.
     pub task: TaskId,
     /// Which attempt this is, counting from 1.
@@ -20,11 +22,11 @@ pub struct Incoming<'a> {
     pub token: u64,
 }
 
-/// Runs the task on this thread, inside of its context; the serialised result is appended to `out`.
+/// Runs the task on this thread, inside of its context; the serialised result goes to `out`.
 ///
 /// Panics of the function, of `Deserialize` and of `Serialize` are caught and become errors. If the body is a future, it
 /// comes back to be polled, and enters its context at each poll.
-pub fn run(incoming: &Incoming<'_>, host: &Arc<dyn Host>, out: &mut Vec<u8>) -> Invocation {
+pub fn run(incoming: Incoming<'_>, host: &Arc<dyn Host>, out: &mut Outlet<'_>) -> Invocation {
     let scope = Scope::of_token(incoming.token, incoming.task, incoming.attempt, host);
     match scope.enter(|| identity::invoke(incoming.target, incoming.arg, out)) {
         Invocation::Done(result) => Invocation::Done(result),

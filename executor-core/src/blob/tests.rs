@@ -3,7 +3,7 @@
 use super::*;
 use crate::codec::{decode_arg, encode_arg};
 
-fn encoded<T: Serialize>(value: &T) -> Vec<u8> {
+fn encoded<T: Serialize + 'static>(value: &T) -> Vec<u8> {
     let mut bytes = Vec::new();
     encode_arg(value, &mut bytes).unwrap();
     bytes

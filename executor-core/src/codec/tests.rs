@@ -16,7 +16,7 @@ struct Everything {
     choice: Result<char, u128>,
 }
 
-fn encoded<T: Serialize>(value: &T) -> Vec<u8> {
+fn encoded<T: Serialize + 'static>(value: &T) -> Vec<u8> {
     let mut out = Vec::new();
     encode_arg(value, &mut out).unwrap();
     out

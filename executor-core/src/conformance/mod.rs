@@ -27,6 +27,7 @@
 //!   and sockets of the loopback interface, never through statics. Nobody sleeps to wait for something.
 
 mod asynchronous;
+mod blob;
 mod cancel;
 mod circumstances;
 mod codec;
@@ -94,6 +95,7 @@ fn all_tests() -> impl Iterator<Item = &'static Test> {
         limits::TESTS,
         circumstances::TESTS,
         shared::TESTS,
+        blob::TESTS,
         asynchronous::TESTS,
         map::TESTS,
         nesting::TESTS,

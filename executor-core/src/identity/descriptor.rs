@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 
 use super::Invocation;
 use super::image::image;
+use crate::parcel::{Outlet, Parcel};
 use crate::task::Body;
 
 /// A body whose function can be entered from bytes.
@@ -14,10 +15,10 @@ pub(crate) trait WireBody: Body + Sized {
     /// # Safety
     ///
     /// `function` is the address of a function of the type that this body holds.
-    unsafe fn enter(function: *const (), arg: &[u8], out: &mut Vec<u8>) -> Invocation;
+    unsafe fn enter(function: *const (), arg: Parcel<'_>, out: &mut Outlet<'_>) -> Invocation;
 }
 
-type Enter = unsafe fn(*const (), &[u8], &mut Vec<u8>) -> Invocation;
+type Enter = unsafe fn(*const (), Parcel<'_>, &mut Outlet<'_>) -> Invocation;
 
 /// What the receiver needs to know of a body's types. The marks at both ends and the three code pointers between
 /// them make it recognisable: no other place of an executable passes [`resolve`].
@@ -68,7 +69,7 @@ pub(super) struct Resolved {
 }
 
 impl Resolved {
-    pub(super) fn enter(&self, arg: &[u8], out: &mut Vec<u8>) -> Invocation {
+    pub(super) fn enter(&self, arg: Parcel<'_>, out: &mut Outlet<'_>) -> Invocation {
         // SAFETY: `resolve` has found a descriptor, and the sender took the function together with it; see the module
         // documentation of `identity`.
         unsafe { (self.descriptor.enter)(self.function, arg, out) }

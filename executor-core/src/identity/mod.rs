@@ -38,13 +38,14 @@ pub(crate) use registry::call_registered;
 pub use registry::{RegisteredTask, call_function, registered_names};
 
 use crate::error::TaskError;
+use crate::parcel::{Outlet, Parcel};
 
 /// What entering a task's function from bytes leads to.
 pub enum Invocation {
     /// It ran to its end; the serialised result has been appended to the buffer.
     Done(Result<(), TaskError>),
     /// It is a future that gives the serialised result.
-    Pending(Pin<Box<dyn Future<Output = Result<Vec<u8>, TaskError>> + Send>>),
+    Pending(Pin<Box<dyn Future<Output = Result<Parcel<'static>, TaskError>> + Send>>),
 }
 
 /// How the receiver of a task finds its function.
@@ -68,7 +69,7 @@ pub(crate) fn target<B: WireBody>(function: *const ()) -> Result<Target, TaskErr
 }
 
 /// Finds the function and enters it. The result is appended to `out`.
-pub(crate) fn invoke(target: &Target, arg: &[u8], out: &mut Vec<u8>) -> Invocation {
+pub(crate) fn invoke(target: &Target, arg: Parcel<'_>, out: &mut Outlet<'_>) -> Invocation {
     match target {
         Target::Image { descriptor, function } => match descriptor::resolve(*descriptor, *function) {
             Ok(found) => found.enter(arg, out),

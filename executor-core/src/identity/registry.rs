@@ -7,13 +7,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{TaskError, nearest};
+use crate::parcel::{Outlet, Parcel};
 use crate::task::run_encoded;
 
 /// A function with the name under which it is known; made by [`register!`](crate::register).
 pub struct RegisteredTask {
     name: &'static str,
     place: &'static str,
-    call: fn(&[u8], &mut Vec<u8>) -> Result<(), TaskError>,
+    call: fn(Parcel<'_>, &mut Outlet<'_>) -> Result<(), TaskError>,
 }
 
 inventory::collect!(RegisteredTask);
@@ -24,7 +25,7 @@ impl RegisteredTask {
     pub const fn new(
         name: &'static str,
         place: &'static str,
-        call: fn(&[u8], &mut Vec<u8>) -> Result<(), TaskError>,
+        call: fn(Parcel<'_>, &mut Outlet<'_>) -> Result<(), TaskError>,
     ) -> Self {
         Self { name, place, call }
     }
@@ -66,7 +67,11 @@ macro_rules! register {
 
 /// Decodes, calls, encodes; for [`register!`](crate::register).
 #[doc(hidden)]
-pub fn call_function<A, R>(function: fn(A) -> R, arg: &[u8], out: &mut Vec<u8>) -> Result<(), TaskError>
+pub fn call_function<A, R>(
+    function: fn(A) -> R,
+    arg: Parcel<'_>,
+    out: &mut Outlet<'_>,
+) -> Result<(), TaskError>
 where
     A: Serialize + DeserializeOwned + Send + 'static,
     R: Serialize + DeserializeOwned + Send + 'static,
@@ -100,7 +105,7 @@ pub fn registered_names() -> impl Iterator<Item = &'static str> {
 }
 
 /// Calls a registered function with a serialised argument; the serialised result is appended to `out`.
-pub(crate) fn call_registered(name: &str, arg: &[u8], out: &mut Vec<u8>) -> Result<(), TaskError> {
+pub(crate) fn call_registered(name: &str, arg: Parcel<'_>, out: &mut Outlet<'_>) -> Result<(), TaskError> {
     match registry().get(name) {
         Some(task) => (task.call)(arg, out),
         None => Err(unknown(name)),

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::descriptor::{count_accepted, resolve};
 use super::image::image;
 use super::*;
+use crate::parcel::Carrier;
 use crate::task::{Call, Job};
 use crate::{ExecutorExt, Serial, codec};
 
@@ -19,13 +20,14 @@ where
 }
 
 /// As a receiver does it: from a target and bytes to bytes.
-fn enter<A: serde::Serialize, R: serde::de::DeserializeOwned>(
+fn enter<A: serde::Serialize + 'static, R: serde::de::DeserializeOwned + 'static>(
     target: &Target,
     arg: &A,
 ) -> Result<R, TaskError> {
     let (mut bytes, mut out) = (Vec::new(), Vec::new());
     codec::encode_arg(arg, &mut bytes)?;
-    match invoke(target, &bytes, &mut out) {
+    let mut outlet = Outlet::new(&mut out, Carrier::bytes(usize::MAX));
+    match invoke(target, Parcel::from(&bytes), &mut outlet) {
         Invocation::Done(result) => result.and_then(|()| codec::decode_result(&out)),
         Invocation::Pending(_) => panic!("a function was expected, not a future"),
     }
@@ -129,7 +131,8 @@ proptest! {
     fn random_arguments_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
         let target = target_of(|(a, b): (String, Vec<u32>)| (b, a), (String::new(), vec![]));
         let mut out = Vec::new();
-        match invoke(&target, &bytes, &mut out) {
+        let mut outlet = Outlet::new(&mut out, Carrier::bytes(usize::MAX));
+        match invoke(&target, Parcel::from(&bytes), &mut outlet) {
             Invocation::Done(Ok(())) => {}
             Invocation::Done(Err(error)) => {
                 let is_decode = matches!(error, TaskError::Decode { .. });

@@ -5,11 +5,13 @@
 
 use std::time::{Duration, Instant};
 
+use crate::attachment::Attachment;
 use crate::codec;
 use crate::context::context;
 use crate::error::TaskError;
 use crate::identity::{self, Invocation, Target, WireBody};
 use crate::panic;
+use crate::parcel::{self, Buffer, Outlet, Parcel};
 use crate::shared::{self, Shared};
 use crate::task::{Body, Job, Started, TaskFuture, TaskOptions, Value};
 
@@ -99,8 +101,8 @@ impl<A: Value, R: Value> Body for Plain<A, R> {
     fn target(&self) -> Result<Target, TaskError> {
         identity::target::<Self>(self.0 as *const ())
     }
-    fn encode_arg(items: &Vec<A>, out: &mut Vec<u8>) -> Result<(), TaskError> {
-        encode_items(items, out);
+    fn encode_arg(items: &Vec<A>, out: &mut Buffer<'_>) -> Result<(), TaskError> {
+        encode_items(items, out.vec());
         Ok(())
     }
     fn decode_out(bytes: &[u8]) -> Result<ChunkResults<R>, TaskError> {
@@ -109,10 +111,11 @@ impl<A: Value, R: Value> Body for Plain<A, R> {
 }
 
 impl<A: Value, R: Value> WireBody for Plain<A, R> {
-    unsafe fn enter(function: *const (), arg: &[u8], out: &mut Vec<u8>) -> Invocation {
+    unsafe fn enter(function: *const (), arg: Parcel<'_>, out: &mut Outlet<'_>) -> Invocation {
         // SAFETY: the caller passes the address of a live `fn(A) -> R`, as the contract of `enter` demands.
         let function: fn(A) -> R = unsafe { std::mem::transmute(function) };
-        Invocation::Done(run_encoded_items(arg, out, function))
+        let Parcel { bytes, attachments } = arg;
+        Invocation::Done(run_encoded_items(&bytes, attachments, out, function))
     }
 }
 
@@ -127,8 +130,9 @@ impl<E: Value + Sync, A: Value, R: Value> Body for With<E, A, R> {
     fn target(&self) -> Result<Target, TaskError> {
         identity::target::<Self>(self.0 as *const ())
     }
-    fn encode_arg((env, items): &Self::Arg, out: &mut Vec<u8>) -> Result<(), TaskError> {
+    fn encode_arg((env, items): &Self::Arg, out: &mut Buffer<'_>) -> Result<(), TaskError> {
         let id = shared::reference(env)?;
+        let out = out.vec();
         out.extend_from_slice(&id.0.to_le_bytes());
         encode_items(items, out);
         Ok(())
@@ -139,15 +143,18 @@ impl<E: Value + Sync, A: Value, R: Value> Body for With<E, A, R> {
 }
 
 impl<E: Value + Sync, A: Value, R: Value> WireBody for With<E, A, R> {
-    unsafe fn enter(function: *const (), arg: &[u8], out: &mut Vec<u8>) -> Invocation {
+    unsafe fn enter(function: *const (), arg: Parcel<'_>, out: &mut Outlet<'_>) -> Invocation {
         // SAFETY: the caller passes the address of a live `fn(&E, A) -> R`, as the contract of `enter` demands.
         let function: fn(&E, A) -> R = unsafe { std::mem::transmute(function) };
-        let env = arg.split_first_chunk::<16>().ok_or_else(garbled).and_then(|(id, items)| {
+        let Parcel { bytes, attachments } = arg;
+        let env = bytes.split_first_chunk::<16>().ok_or_else(garbled).and_then(|(id, items)| {
             let env = shared::resolve::<E>(shared::ShareId(u128::from_le_bytes(*id)))?;
             Ok((env, items))
         });
         Invocation::Done(
-            env.and_then(|(env, items)| run_encoded_items(items, out, |item| function(&env, item))),
+            env.and_then(|(env, items)| {
+                run_encoded_items(items, attachments, out, |item| function(&env, item))
+            }),
         )
     }
 }
@@ -233,23 +240,27 @@ impl<'a> Iterator for Items<'a> {
 
 fn run_encoded_items<A: Value, R: Value>(
     bytes: &[u8],
-    out: &mut Vec<u8>,
+    mut attachments: Vec<Attachment>,
+    out: &mut Outlet<'_>,
     f: impl FnMut(A) -> R,
 ) -> Result<(), TaskError> {
-    let items = Items(bytes).map(|item| item.and_then(codec::decode_arg));
+    let mut decode = |item| parcel::open(&mut attachments, || codec::decode_arg(item));
+    let items = Items(bytes).map(|item| item.and_then(&mut decode));
     let chunk = run_items(items, f);
     let nanos = u64::try_from(chunk.elapsed.as_nanos()).unwrap_or(u64::MAX);
-    out.extend_from_slice(&nanos.to_le_bytes());
-    for result in chunk.results {
-        with_length(out, |out| match result {
-            Ok(value) => {
-                let encoded = codec::encode_result(&value, out);
-                panic::catch(|| drop(value))?;
-                encoded
-            }
-            Err(error) => Err(*error),
-        });
-    }
+    out.patch(|out, collect| {
+        out.extend_from_slice(&nanos.to_le_bytes());
+        for result in chunk.results {
+            with_length(out, |out| match result {
+                Ok(value) => {
+                    let encoded = collect.of(|| codec::encode_result(&value, out));
+                    panic::catch(|| drop(value))?;
+                    encoded
+                }
+                Err(error) => Err(*error),
+            });
+        }
+    });
     Ok(())
 }
 

@@ -258,10 +258,18 @@ fn run_encoded<M: Mapper<Item = u64, Output = u64>>(mapper: &M, items: Vec<u64>)
     let (mut job, future) = mapper.job(items, None);
     job.encode().unwrap();
     let target = job.target().unwrap();
-    let incoming =
-        crate::worker::Incoming { target: &target, arg: job.encoded(), task: job.id(), attempt: 1, token: 0 };
+    let incoming = crate::worker::Incoming {
+        target: &target,
+        arg: job.encoded().into(),
+        task: job.id(),
+        attempt: 1,
+        token: 0,
+    };
     let (host, mut out): (Arc<dyn Host>, _) = (Arc::new(NoHost), Vec::new());
-    let invocation = crate::worker::run(&incoming, &host, &mut out);
+    let invocation = {
+        let mut outlet = crate::Outlet::new(&mut out, crate::Carrier::bytes(usize::MAX));
+        crate::worker::run(incoming, &host, &mut outlet)
+    };
     assert!(matches!(invocation, crate::Invocation::Done(Ok(()))));
     drop((job, future));
     out

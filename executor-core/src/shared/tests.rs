@@ -4,7 +4,7 @@ use super::*;
 use crate::codec::{decode_arg, encode_arg};
 
 /// As a job encodes its argument.
-fn sent<T: Serialize>(value: &T) -> (Vec<u8>, Vec<Arc<ShareBlob>>) {
+fn sent<T: Serialize + 'static>(value: &T) -> (Vec<u8>, Vec<Arc<ShareBlob>>) {
     let (bytes, collected) = attachment::collect_job(false, || {
         let mut bytes = Vec::new();
         encode_arg(value, &mut bytes).unwrap();

@@ -7,10 +7,12 @@ use std::pin::Pin;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::attachment;
 use crate::codec;
 use crate::error::TaskError;
 use crate::identity::{self, Invocation, Target, WireBody};
 use crate::panic;
+use crate::parcel::{self, Buffer, Bytes, Carrier, Outlet, Parcel};
 
 /// A boxed task body that is a future.
 pub(crate) type BodyFuture<R> = Pin<Box<dyn Future<Output = R> + Send>>;
@@ -43,7 +45,7 @@ pub(crate) trait Body: Send + Sync + 'static {
     /// How another process finds the function.
     fn target(&self) -> Result<Target, TaskError>;
 
-    fn encode_arg(arg: &Self::Arg, out: &mut Vec<u8>) -> Result<(), TaskError>;
+    fn encode_arg(arg: &Self::Arg, out: &mut Buffer<'_>) -> Result<(), TaskError>;
 
     fn decode_out(bytes: &[u8]) -> Result<Self::Out, TaskError>;
 }
@@ -62,8 +64,8 @@ impl<A: Value, R: Value> Body for Call<A, R> {
     fn target(&self) -> Result<Target, TaskError> {
         identity::target::<Self>(self.0 as *const ())
     }
-    fn encode_arg(arg: &A, out: &mut Vec<u8>) -> Result<(), TaskError> {
-        codec::encode_arg(arg, out)
+    fn encode_arg(arg: &A, out: &mut Buffer<'_>) -> Result<(), TaskError> {
+        codec::encode_arg_into(arg, out)
     }
     fn decode_out(bytes: &[u8]) -> Result<R, TaskError> {
         codec::decode_result(bytes)
@@ -71,7 +73,7 @@ impl<A: Value, R: Value> Body for Call<A, R> {
 }
 
 impl<A: Value, R: Value> WireBody for Call<A, R> {
-    unsafe fn enter(function: *const (), arg: &[u8], out: &mut Vec<u8>) -> Invocation {
+    unsafe fn enter(function: *const (), arg: Parcel<'_>, out: &mut Outlet<'_>) -> Invocation {
         // SAFETY: the caller passes the address of a live `fn(A) -> R`, as the contract of `enter` demands.
         let function: fn(A) -> R = unsafe { std::mem::transmute(function) };
         Invocation::Done(run_encoded(arg, out, function))
@@ -80,15 +82,21 @@ impl<A: Value, R: Value> WireBody for Call<A, R> {
 
 /// Decodes the argument, calls the function and encodes the result, each guarded against panics.
 pub(crate) fn run_encoded<A: Value, R: Value>(
-    arg: &[u8],
-    out: &mut Vec<u8>,
+    arg: Parcel<'_>,
+    out: &mut Outlet<'_>,
     function: impl FnOnce(A) -> R,
 ) -> Result<(), TaskError> {
-    let arg = codec::decode_arg(arg)?;
+    let arg = decode_arg(arg)?;
     let result = panic::catch(|| function(arg))?;
-    let encoded = codec::encode_result(&result, out);
+    let encoded = out.encode_result(&result);
     panic::catch(|| drop(result))?;
     encoded
+}
+
+/// Decodes the argument. What it has come in is given back before the task begins.
+fn decode_arg<A: Value>(arg: Parcel<'_>) -> Result<A, TaskError> {
+    let Parcel { bytes, mut attachments } = arg;
+    parcel::open(&mut attachments, || codec::decode_arg(&bytes))
 }
 
 /// `fn(A) -> Fut`: the body is a future.
@@ -109,8 +117,8 @@ where
     fn target(&self) -> Result<Target, TaskError> {
         identity::target::<Self>(self.0 as *const ())
     }
-    fn encode_arg(arg: &A, out: &mut Vec<u8>) -> Result<(), TaskError> {
-        codec::encode_arg(arg, out)
+    fn encode_arg(arg: &A, out: &mut Buffer<'_>) -> Result<(), TaskError> {
+        codec::encode_arg_into(arg, out)
     }
     fn decode_out(bytes: &[u8]) -> Result<Fut::Output, TaskError> {
         codec::decode_result(bytes)
@@ -122,16 +130,16 @@ where
     Fut: Future + Send + 'static,
     Fut::Output: Value,
 {
-    unsafe fn enter(function: *const (), arg: &[u8], _out: &mut Vec<u8>) -> Invocation {
+    unsafe fn enter(function: *const (), arg: Parcel<'_>, out: &mut Outlet<'_>) -> Invocation {
         // SAFETY: the caller passes the address of a live `fn(A) -> Fut`, as the contract of `enter` demands.
         let function: fn(A) -> Fut = unsafe { std::mem::transmute(function) };
-        let started = codec::decode_arg::<A>(arg).and_then(|arg| panic::catch(|| function(arg)));
+        let carrier = out.carrier();
+        let started = decode_arg::<A>(arg).and_then(|arg| panic::catch(|| function(arg)));
         match started {
             Err(error) => Invocation::Done(Err(error)),
             Ok(future) => Invocation::Pending(Box::pin(async move {
                 let result = panic::catch_future(future).await?;
-                let mut out = Vec::new();
-                codec::encode_result(&result, &mut out).map(|()| out)
+                parcel::encode_owned(&result, carrier)
             })),
         }
     }
@@ -153,9 +161,13 @@ impl<A: Value, R: Value> NamedCall<A, R> {
     /// Goes through bytes also in the same process: the registry knows functions by their serialised form only.
     fn call(&self, arg: &A) -> Result<R, TaskError> {
         let (mut bytes, mut result) = (Vec::new(), Vec::new());
-        codec::encode_arg(arg, &mut bytes)?;
-        identity::call_registered(&self.name, &bytes, &mut result)?;
-        codec::decode_result(&result)
+        let (encoded, attachments) = attachment::collect(|| codec::encode_arg(arg, &mut bytes));
+        encoded?;
+        let mut outlet = Outlet::new(&mut result, Carrier::local(usize::MAX).without_bulk());
+        let parcel = Parcel { bytes: Bytes::Owned(bytes), attachments };
+        identity::call_registered(&self.name, parcel, &mut outlet)?;
+        let (attachments, _) = outlet.finish();
+        parcel::decode_result(Parcel { bytes: Bytes::Owned(result), attachments })
     }
 }
 
@@ -173,8 +185,8 @@ impl<A: Value, R: Value> Body for NamedCall<A, R> {
     fn target(&self) -> Result<Target, TaskError> {
         Ok(Target::Named(self.name.to_string()))
     }
-    fn encode_arg(arg: &A, out: &mut Vec<u8>) -> Result<(), TaskError> {
-        codec::encode_arg(arg, out)
+    fn encode_arg(arg: &A, out: &mut Buffer<'_>) -> Result<(), TaskError> {
+        codec::encode_arg_into(arg, out)
     }
     fn decode_out(bytes: &[u8]) -> Result<R, TaskError> {
         codec::decode_result(bytes)
@@ -207,7 +219,7 @@ where
             "a closure given to `spawn` stays in its process; use `submit` with a function and an argument",
         ))
     }
-    fn encode_arg(_: &F, _: &mut Vec<u8>) -> Result<(), TaskError> {
+    fn encode_arg(_: &F, _: &mut Buffer<'_>) -> Result<(), TaskError> {
         Err(TaskError::not_portable("the captures of a closure given to `spawn` are not serialisable"))
     }
     fn decode_out(_: &[u8]) -> Result<R, TaskError> {

@@ -17,10 +17,12 @@ use super::options::{DEFAULT, Printed, TaskOptions};
 use super::payload::Payload;
 use super::state::{Cancel, Content, Finish, Kind, Published, Snapshot, State};
 use super::{TaskId, owner};
-use crate::attachment;
+use crate::attachment::{self, Attachment, Collected};
+use crate::blob::Blob;
 use crate::error::TaskError;
 use crate::identity::Target;
 use crate::panic;
+use crate::parcel::{self, Buffer, Carrier, Parcel};
 use crate::shared::ShareBlob;
 
 /// The part of a task that does not depend on its types. 56 bytes.
@@ -44,6 +46,10 @@ pub(super) struct Extra {
     pub(super) options: TaskOptions,
     /// Shared values that the serialised argument refers to. Written while the job is being encoded.
     shares: UnsafeCell<Vec<Arc<ShareBlob>>>,
+    /// What is attached to the serialised argument. The job's, as the argument in the slot is (rule 1).
+    attachments: UnsafeCell<Vec<Attachment>>,
+    /// What is attached to the serialised output. Written with the output (rule 2), taken with it by the future.
+    output_attachments: UnsafeCell<Vec<Attachment>>,
     /// What the task last told about its progress: bits of an `f64`, plus one; 0 for nothing yet.
     progress: AtomicU64,
     /// What the task printed, if that was captured. Written by the job, read by the future after `DONE`.
@@ -55,7 +61,7 @@ struct VTable {
     /// Calls the function with the argument.
     start: unsafe fn(NonNull<Header>) -> StartedTask,
     /// Serialises the argument in place.
-    encode: unsafe fn(NonNull<Header>, &mut Vec<u8>) -> Result<(), TaskError>,
+    encode: unsafe fn(NonNull<Header>, &mut Buffer<'_>) -> Result<(), TaskError>,
     target: unsafe fn(NonNull<Header>) -> Result<Target, TaskError>,
     encoded: unsafe fn(NonNull<Header>) -> NonNull<Payload>,
     /// Drops what the slot holds, which is the given content.
@@ -78,8 +84,7 @@ pub(super) enum StartedTask {
 /// An output whose type is known to the cell only.
 pub(super) enum ErasedOutput<'a> {
     Error(TaskError),
-    Encoded(&'a [u8]),
-    EncodedOwned(Vec<u8>),
+    Encoded(Parcel<'a>),
 }
 
 #[repr(C)]
@@ -103,11 +108,11 @@ pub(super) enum Sink {
     Shared(Arc<dyn RelaySink>, u64),
 }
 
-type SinkFunction = Box<dyn FnOnce(Result<Vec<u8>, TaskError>) + Send>;
+type SinkFunction = Box<dyn FnOnce(Result<Parcel<'static>, TaskError>) + Send>;
 
 /// What is left to do for a sink when its task is resolved.
 enum Delivery {
-    Function(SinkFunction, Result<Vec<u8>, TaskError>),
+    Function(SinkFunction, Result<Parcel<'static>, TaskError>),
     /// It has the output.
     Flush(Arc<dyn RelaySink>),
 }
@@ -116,7 +121,7 @@ enum Delivery {
 pub(super) enum Notice {
     Nobody,
     Waker(Waker),
-    Sink(SinkFunction, Result<Vec<u8>, TaskError>),
+    Sink(SinkFunction, Result<Parcel<'static>, TaskError>),
     Flush(Arc<dyn RelaySink>),
 }
 
@@ -358,31 +363,44 @@ impl Ref {
     /// Serialises the argument in place, and drops it.
     ///
     /// Only by the job, before the body begins. On an error the argument is still there.
-    pub(super) fn encode(&self, limit: usize) -> Result<(), TaskError> {
+    pub(super) fn encode(&self, carrier: Carrier) -> Result<(), TaskError> {
         let header = self.header();
         let content = header.state.load().content();
         if content != Content::Arg {
             debug_assert_eq!(content, Content::Encoded, "only an argument can be encoded");
-            return check_sizes(self.encoded().len(), self.shares(), limit);
+            return check_sizes(carrier, self.encoded().len(), self.attachments(), self.shares());
         }
         codec_scratch(|scratch| {
+            let mut buffer = Buffer::new(scratch, carrier.takes_bulk());
             let (encoded, collected) =
                 // SAFETY: rule 1: the job owns the slot, and it holds an argument.
-                attachment::collect_job(false, || unsafe { (header.vtable.encode)(self.0, scratch) });
+                attachment::collect_job(carrier.takes_attachments(), || unsafe {
+                    (header.vtable.encode)(self.0, &mut buffer)
+                });
             encoded?;
-            let shares = collected.shares;
-            if let Err(error) = check_sizes(scratch.len(), &shares, limit) {
-                *scratch = Vec::new();
+            let bulk = buffer.finish();
+            let Collected { attachments, shares, .. } = collected;
+            let len = bulk.as_ref().map_or(scratch.len(), |bulk| bulk.len());
+            if let Err(error) = check_sizes(carrier, len, &attachments, &shares) {
+                if len > LARGE {
+                    *scratch = Vec::new();
+                }
                 return Err(error);
             }
-            if !shares.is_empty() {
-                // SAFETY: only the job touches this field, and only here and in `shares`, both without overlap.
-                unsafe { *self.extra_or_new().shares.get() = shares };
+            if !shares.is_empty() || !attachments.is_empty() {
+                let extra = self.extra_or_new();
+                // SAFETY: only the job touches these fields before the output is written, and only here and in their
+                // getters, without overlap.
+                unsafe {
+                    *extra.shares.get() = shares;
+                    *extra.attachments.get() = attachments;
+                }
             }
-            let payload = match scratch.len() {
+            let payload = match (bulk, scratch.len()) {
+                (Some(bulk), _) => Payload::Bulk(bulk),
                 // A large buffer is kept by the task instead of being copied.
-                LARGE.. => Payload::from(std::mem::take(scratch)),
-                _ => Payload::from(&scratch[..]),
+                (None, LARGE..) => Payload::from(std::mem::take(scratch)),
+                (None, _) => Payload::from(&scratch[..]),
             };
             // SAFETY: rule 1, as above; the slot's address is that of its payload.
             unsafe {
@@ -412,23 +430,48 @@ impl Ref {
 
     /// The serialised argument. Only by the job, after [`encode`](Self::encode).
     pub(super) fn encoded(&self) -> &[u8] {
+        self.payload()
+    }
+
+    /// The serialised argument, if it is in bulk. Only by the job, after [`encode`](Self::encode).
+    pub(super) fn bulk(&self) -> Option<&Blob> {
+        match self.payload() {
+            Payload::Bulk(blob) => Some(blob),
+            _ => None,
+        }
+    }
+
+    fn payload(&self) -> &Payload {
         assert_eq!(self.snapshot().content(), Content::Encoded, "the argument has not been encoded");
         // SAFETY: rule 1: the job owns the slot until it is completed, and completing needs the job by value.
         unsafe { (self.header().vtable.encoded)(self.0).as_ref() }
     }
 
+    /// What is attached to the serialised argument. Only by the job.
+    pub(super) fn attachments(&self) -> &[Attachment] {
+        match self.extra() {
+            // SAFETY: written in `encode`, `set_carried` and with the output only, all of which need the job, the only caller here.
+            Some(extra) => unsafe { &*extra.attachments.get() },
+            None => &[],
+        }
+    }
+
     pub(super) fn shares(&self) -> &[Arc<ShareBlob>] {
         match self.extra() {
-            // SAFETY: written in `encode` and `set_shares` only, by the job, which is the only caller here too.
+            // SAFETY: written in `encode` and `set_carried` only, by the job, which is the only caller here too.
             Some(extra) => unsafe { &*extra.shares.get() },
             None => &[],
         }
     }
 
     /// Only by the job, before it is handed over.
-    pub(super) fn set_shares(&self, shares: Vec<Arc<ShareBlob>>) {
+    pub(super) fn set_carried(&self, shares: Vec<Arc<ShareBlob>>, attachments: Vec<Attachment>) {
+        let extra = self.extra_or_new();
         // SAFETY: as in `encode`.
-        unsafe { *self.extra_or_new().shares.get() = shares };
+        unsafe {
+            *extra.shares.get() = shares;
+            *extra.attachments.get() = attachments;
+        }
     }
 
     pub(super) fn target(&self) -> Result<Target, TaskError> {
@@ -473,8 +516,24 @@ impl Ref {
         let kind = match output {
             ErasedOutput::Error(TaskError::Cancelled) => Kind::Cancelled,
             ErasedOutput::Error(_) => Kind::Error,
-            ErasedOutput::Encoded(_) | ErasedOutput::EncodedOwned(_) => Kind::Value,
+            ErasedOutput::Encoded(_) => Kind::Value,
         };
+        if before == Content::Encoded
+            && let Some(extra) = self.extra()
+        {
+            // SAFETY: rule 1: the argument is still the job's side's, and goes away now with what is attached to it.
+            drop(unsafe { std::mem::take(&mut *extra.attachments.get()) });
+        }
+        let mut output = output;
+        if self.as_relay().is_none()
+            && let ErasedOutput::Encoded(parcel) = &mut output
+            && !parcel.attachments.is_empty()
+        {
+            // SAFETY: rule 2: this belongs to the output.
+            unsafe {
+                *self.extra_or_new().output_attachments.get() = std::mem::take(&mut parcel.attachments);
+            }
+        }
         // SAFETY: rule 2: we hold the right to write the output. The slot still belongs to the job's side, and a
         // second completer gets here only when it is empty.
         let (content, sink) = unsafe {
@@ -653,12 +712,22 @@ impl Ref {
             "the task's output has been taken already"
         );
         header.state.set_content(content, Content::Empty);
-        let mut output = MaybeUninit::<Result<R, TaskError>>::uninit();
-        // SAFETY: rule 1: from `DONE` on the slot is the future's, and it held this content, which nobody sees any
-        // more. The type is right by the caller's word, and `take` writes the whole of it.
-        unsafe {
-            (header.vtable.take)(self.0, content, output.as_mut_ptr().cast());
-            output.assume_init()
+        let take = || {
+            let mut output = MaybeUninit::<Result<R, TaskError>>::uninit();
+            // SAFETY: rule 1: from `DONE` on the slot is the future's, and it held this content, which nobody sees any
+            // more. The type is right by the caller's word, and `take` writes the whole of it.
+            unsafe {
+                (header.vtable.take)(self.0, content, output.as_mut_ptr().cast());
+                output.assume_init()
+            }
+        };
+        match self.extra() {
+            Some(extra) if content == Content::EncodedOutput => {
+                // SAFETY: rule 2: written with the output, which is the future's by now.
+                let mut attachments = std::mem::take(unsafe { &mut *extra.output_attachments.get() });
+                parcel::open(&mut attachments, take)
+            }
+            _ => take(),
         }
     }
 }
@@ -724,15 +793,17 @@ fn codec_scratch<T>(f: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     result
 }
 
-/// Whether an argument and the shared values that it refers to are small enough to be sent.
-fn check_sizes(arg: usize, shares: &[Arc<ShareBlob>], limit: usize) -> Result<(), TaskError> {
-    if arg > limit {
-        return Err(TaskError::over_frame_limit("argument", arg, limit));
-    }
-    match shares.iter().map(|blob| blob.bytes().len()).find(|len| *len > limit) {
-        Some(len) => Err(TaskError::over_frame_limit("shared value", len, limit)),
-        None => Ok(()),
-    }
+/// Whether an argument and what it refers to can be sent.
+fn check_sizes(
+    carrier: Carrier,
+    arg: usize,
+    attachments: &[Attachment],
+    shares: &[Arc<ShareBlob>],
+) -> Result<(), TaskError> {
+    carrier.check("argument", arg, attachments)?;
+    shares
+        .iter()
+        .try_for_each(|share| carrier.check("shared value", share.bytes().len(), share.attachments()))
 }
 
 // ---- typed cells -----------------------------------------------------------------------------------------------
@@ -813,7 +884,7 @@ unsafe fn finish<B: Body>(header: NonNull<Header>, output: Result<B::Out, TaskEr
 /// # Safety
 ///
 /// As for [`cell`], and the slot holds an argument that the caller owns (rule 1).
-unsafe fn encode<B: Body>(header: NonNull<Header>, out: &mut Vec<u8>) -> Result<(), TaskError> {
+unsafe fn encode<B: Body>(header: NonNull<Header>, out: &mut Buffer<'_>) -> Result<(), TaskError> {
     // SAFETY: passed on.
     let arg = unsafe { &(*cell::<B>(header).slot.get()).arg };
     B::encode_arg(arg, out)
@@ -864,12 +935,8 @@ unsafe fn write<B: Body>(header: NonNull<Header>, output: ErasedOutput<'_>) -> (
             slot.output = ManuallyDrop::new(Err(Box::new(error)));
             Content::Output
         }
-        ErasedOutput::Encoded(bytes) => {
-            slot.encoded = ManuallyDrop::new(Payload::from(bytes));
-            Content::EncodedOutput
-        }
-        ErasedOutput::EncodedOwned(bytes) => {
-            slot.encoded = ManuallyDrop::new(Payload::from(bytes));
+        ErasedOutput::Encoded(parcel) => {
+            slot.encoded = ManuallyDrop::new(Payload::from(parcel.bytes));
             Content::EncodedOutput
         }
     };
@@ -941,16 +1008,14 @@ const fn relay_vtable(is_async: bool) -> VTable {
                 Sink::Function(function) => {
                     let output = match output {
                         ErasedOutput::Error(error) => Err(error),
-                        ErasedOutput::Encoded(bytes) => Ok(bytes.to_vec()),
-                        ErasedOutput::EncodedOwned(bytes) => Ok(bytes),
+                        ErasedOutput::Encoded(parcel) => Ok(parcel.into_owned()),
                     };
                     Delivery::Function(function, output)
                 }
                 Sink::Shared(shared, token) => {
                     let output = match &output {
                         ErasedOutput::Error(error) => Err(error),
-                        ErasedOutput::Encoded(bytes) => Ok(*bytes),
-                        ErasedOutput::EncodedOwned(bytes) => Ok(&bytes[..]),
+                        ErasedOutput::Encoded(parcel) => Ok(parcel),
                     };
                     // SAFETY: as for `relay`.
                     let elapsed = unsafe { relay(header) }.elapsed.load(Ordering::Relaxed);

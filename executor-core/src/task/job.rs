@@ -16,9 +16,12 @@ use super::owner::OwnerId;
 use super::payload::Payload;
 use super::state::Content;
 use super::{CallOnce, CancelOutcome, TaskId, cell};
+use crate::attachment::Attachment;
+use crate::blob::Blob;
 use crate::context::{Host, Scope};
 use crate::error::TaskError;
 use crate::identity::Target;
+use crate::parcel::{Carrier, Parcel};
 use crate::shared::ShareBlob;
 
 /// A task as an executor gets it: function, argument and completion in one allocation, types erased.
@@ -65,15 +68,15 @@ impl Job {
     /// result or the error, on whichever thread completes the task; it must not block. The handle is the submitter's.
     pub fn from_encoded(
         target: Target,
-        payload: Vec<u8>,
+        arg: Parcel<'_>,
         is_async: bool,
         options: TaskOptions,
         shares: Vec<Arc<ShareBlob>>,
-        sink: impl FnOnce(Result<Vec<u8>, TaskError>) + Send + 'static,
+        sink: impl FnOnce(Result<Parcel<'static>, TaskError>) + Send + 'static,
     ) -> (Job, RelayHandle) {
         let sink = Sink::Function(Box::new(sink));
         let relay = Relay { id: TaskId::next(), target, is_async, attempts_before: 0, sink };
-        Self::new_relay(relay, Payload::from(payload), options, shares)
+        Self::new_relay(relay, arg, options, shares)
     }
 
     /// As [`from_encoded`](Self::from_encoded), for a submitter of very many tasks: they share a sink, which names this
@@ -87,19 +90,20 @@ impl Job {
     ) -> (Job, RelayHandle) {
         let Relayed { task, target, arg, is_async, attempts_before } = relayed;
         let relay = Relay { id: task, target, is_async, attempts_before, sink: Sink::Shared(sink, token) };
-        Self::new_relay(relay, Payload::from(arg), options, shares)
+        Self::new_relay(relay, arg, options, shares)
     }
 
     fn new_relay(
         relay: Relay,
-        payload: Payload,
+        arg: Parcel<'_>,
         options: TaskOptions,
         shares: Vec<Arc<ShareBlob>>,
     ) -> (Job, RelayHandle) {
         let extra = (options != super::options::DEFAULT).then(|| Extra::new(options));
-        let task = Ref::new_relay(relay, payload, extra);
-        if !shares.is_empty() {
-            task.set_shares(shares);
+        let Parcel { bytes, attachments } = arg;
+        let task = Ref::new_relay(relay, Payload::from(bytes), extra);
+        if !shares.is_empty() || !attachments.is_empty() {
+            task.set_carried(shares, attachments);
         }
         let handle = RelayHandle { task: task.another() };
         (Job { task }, handle)
@@ -261,7 +265,7 @@ impl Job {
     ///
     /// [`TaskError::Encode`], with the argument untouched.
     pub fn encode(&mut self) -> Result<(), TaskError> {
-        self.task.encode(usize::MAX)
+        self.task.encode(Carrier::bytes(usize::MAX))
     }
 
     /// As [`encode`](Self::encode), for an executor that sends no more than `limit` bytes at a time.
@@ -270,7 +274,17 @@ impl Job {
     ///
     /// [`TaskError::Encode`], with the argument untouched, also if it or a shared value that it refers to is larger.
     pub fn encode_within(&mut self, limit: usize) -> Result<(), TaskError> {
-        self.task.encode(limit)
+        self.task.encode(Carrier::bytes(limit))
+    }
+
+    /// As [`encode_within`](Self::encode_within), for an executor that carries more than bytes: with the argument it has to send
+    /// the job's [`attachments`](Self::attachments).
+    ///
+    /// # Errors
+    ///
+    /// [`TaskError::Encode`] and [`TaskError::NotPortable`], with the argument untouched; see [`Carrier::check`].
+    pub fn encode_for(&mut self, carrier: Carrier) -> Result<(), TaskError> {
+        self.task.encode(carrier)
     }
 
     /// The serialised argument.
@@ -280,6 +294,20 @@ impl Job {
     /// If [`encode`](Self::encode) has not been called.
     pub fn encoded(&self) -> &[u8] {
         self.task.encoded()
+    }
+
+    /// The blob that the serialised argument is in, if it is large and its carrier takes such.
+    ///
+    /// # Panics
+    ///
+    /// As [`encoded`](Self::encoded).
+    pub fn bulk(&self) -> Option<&Blob> {
+        self.task.bulk()
+    }
+
+    /// What is attached to the serialised argument.
+    pub fn attachments(&self) -> &[Attachment] {
+        self.task.attachments()
     }
 
     /// The shared values that the serialised argument refers to. The worker needs them before the task.
@@ -304,19 +332,14 @@ impl Job {
     }
 
     /// Resolves the future with a serialised result, which whoever takes it decodes.
-    pub fn complete(self, result: &[u8]) {
-        self.task.complete(ErasedOutput::Encoded(result));
-    }
-
-    /// As [`complete`](Self::complete), without copying a large result.
-    pub fn complete_owned(self, result: Vec<u8>) {
-        self.task.complete(ErasedOutput::EncodedOwned(result));
+    pub fn complete<'a>(self, result: impl Into<Parcel<'a>>) {
+        self.task.complete(ErasedOutput::Encoded(result.into()));
     }
 
     /// As [`complete`](Self::complete), but who waits is told by the notice: for backends that complete many tasks under
     /// a lock and tell afterwards.
-    pub fn complete_deferred(self, result: &[u8]) -> Notice {
-        Notice(self.task.complete_deferred(ErasedOutput::Encoded(result)))
+    pub fn complete_deferred<'a>(self, result: impl Into<Parcel<'a>>) -> Notice {
+        Notice(self.task.complete_deferred(ErasedOutput::Encoded(result.into())))
     }
 
     /// As [`fail`](Self::fail), but who waits is told by the notice.
@@ -460,7 +483,7 @@ pub struct Relayed<'a> {
     /// How the function is found.
     pub target: Target,
     /// The serialised argument.
-    pub arg: &'a [u8],
+    pub arg: Parcel<'a>,
     /// Whether the body is a future.
     pub is_async: bool,
     /// How many times it was begun before, on other machines.
@@ -473,7 +496,7 @@ pub trait RelaySink: Send + Sync {
     ///
     /// Called once for each task, by whichever thread completes it and possibly under locks of its executor: it must
     /// be short, and call neither the executor nor a [`RelayHandle`].
-    fn complete(&self, token: u64, outcome: Result<&[u8], &TaskError>, elapsed: Duration);
+    fn complete(&self, token: u64, outcome: Result<&Parcel<'_>, &TaskError>, elapsed: Duration);
 
     /// Called after one or more calls of [`complete`](Self::complete), outside of all locks. It must not block.
     fn flush(&self);

@@ -2,6 +2,9 @@
 
 use std::ops::Deref;
 
+use crate::blob::Blob;
+use crate::parcel::Bytes;
+
 /// How many bytes fit without an allocation.
 const INLINE: usize = 22;
 
@@ -12,6 +15,7 @@ const INLINE: usize = 22;
 pub(crate) enum Payload {
     Inline { len: u8, bytes: [u8; INLINE] },
     Heap(Box<[u8]>),
+    Bulk(Blob),
 }
 
 const _: () = assert!(size_of::<Payload>() == 24, "a payload is three words");
@@ -39,6 +43,17 @@ impl Deref for Payload {
         match self {
             Self::Inline { len, bytes } => &bytes[..usize::from(*len)],
             Self::Heap(bytes) => bytes,
+            Self::Bulk(blob) => blob,
+        }
+    }
+}
+
+impl From<Bytes<'_>> for Payload {
+    fn from(bytes: Bytes<'_>) -> Self {
+        match bytes {
+            Bytes::Borrowed(bytes) => Self::from(bytes),
+            Bytes::Owned(bytes) => Self::from(bytes),
+            Bytes::Bulk(blob) => Self::Bulk(blob),
         }
     }
 }

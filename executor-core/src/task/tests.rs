@@ -130,9 +130,17 @@ fn an_encoded_job_is_completed_from_bytes() {
     job.encode().unwrap();
     let mut out = Vec::new();
     let target = job.target().unwrap();
-    let incoming =
-        crate::worker::Incoming { target: &target, arg: job.encoded(), task: job.id(), attempt: 1, token: 0 };
-    let invocation = crate::worker::run(&incoming, &host(), &mut out);
+    let incoming = crate::worker::Incoming {
+        target: &target,
+        arg: job.encoded().into(),
+        task: job.id(),
+        attempt: 1,
+        token: 0,
+    };
+    let invocation = {
+        let mut outlet = crate::Outlet::new(&mut out, crate::Carrier::bytes(usize::MAX));
+        crate::worker::run(incoming, &host(), &mut outlet)
+    };
     assert!(matches!(invocation, crate::Invocation::Done(Ok(()))));
     job.complete(&out);
     assert_eq!(future.wait(), Ok(1000));
@@ -151,7 +159,7 @@ fn a_relayed_job_hands_its_bytes_to_the_sink() {
     let (sender, receiver) = std::sync::mpsc::channel();
     let (job, _handle) = Job::from_encoded(
         crate::Target::Named("x".into()),
-        vec![1, 2, 3],
+        vec![1, 2, 3].into(),
         false,
         TaskOptions::default(),
         Vec::new(),
@@ -159,7 +167,7 @@ fn a_relayed_job_hands_its_bytes_to_the_sink() {
     );
     assert_eq!(job.encoded(), [1, 2, 3]);
     job.complete(&[4]);
-    assert_eq!(receiver.recv().unwrap(), Ok(vec![4]));
+    assert_eq!(*receiver.recv().unwrap().unwrap().bytes, [4]);
 }
 
 #[test]
@@ -167,13 +175,13 @@ fn a_relayed_job_that_is_dropped_tells_its_sink() {
     let (sender, receiver) = std::sync::mpsc::channel();
     drop(Job::from_encoded(
         crate::Target::Named("x".into()),
-        Vec::new(),
+        Vec::new().into(),
         false,
         TaskOptions::default(),
         Vec::new(),
         move |result| sender.send(result).unwrap(),
     ));
-    assert_eq!(receiver.recv().unwrap(), Err(TaskError::Closed));
+    assert_eq!(receiver.recv().unwrap().unwrap_err(), TaskError::Closed);
 }
 
 /// What a sink was told of a task.
@@ -187,8 +195,8 @@ struct Keeper {
 }
 
 impl crate::RelaySink for Keeper {
-    fn complete(&self, token: u64, outcome: Result<&[u8], &TaskError>, elapsed: Duration) {
-        let outcome = outcome.map(<[u8]>::to_vec).map_err(Clone::clone);
+    fn complete(&self, token: u64, outcome: Result<&crate::Parcel<'_>, &TaskError>, elapsed: Duration) {
+        let outcome = outcome.map(|it| it.bytes.to_vec()).map_err(Clone::clone);
         self.outcomes.lock().unwrap().push((token, outcome, elapsed));
     }
     fn flush(&self) {
@@ -203,7 +211,7 @@ fn relayed_jobs_tell_their_shared_sink_first_and_flush_it_by_the_notice() {
         let relayed = crate::Relayed {
             task: TaskId::from_raw(70 + token),
             target: crate::Target::Named("x".into()),
-            arg: &[1, 2],
+            arg: (&[1, 2]).into(),
             is_async: false,
             attempts_before: 3,
         };

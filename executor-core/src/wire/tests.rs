@@ -14,6 +14,15 @@ struct Owned<M> {
     more: Vec<u8>,
 }
 
+/// A value that is plain for an even number of bytes, and otherwise has something attached.
+fn packed(bytes: &[u8]) -> Packed<'_> {
+    if bytes.len().is_multiple_of(2) {
+        return Packed::from(bytes);
+    }
+    let (bytes, attached) = bytes.split_at(bytes.len() / 2);
+    Packed { bytes, attached, is_bulk: bytes.is_empty() }
+}
+
 fn targets() -> impl Strategy<Value = Target> {
     prop_oneof![
         (any::<u64>(), any::<u64>())
@@ -111,17 +120,19 @@ fn to_worker() -> impl Strategy<Value = Maker<ToWorkerMaker>> {
                         is_async,
                         target: target.clone(),
                         extra: extra.clone(),
-                        arg,
+                        arg: packed(arg),
                     }));
                 })
             }
         ),
-        any::<u128>()
-            .prop_map(|id| make("Share", move |bytes, check| check(ToWorker::Share(ShareId(id), bytes)))),
+        any::<u128>().prop_map(|id| make("Share", move |bytes, check| check(ToWorker::Share(
+            ShareId(id),
+            packed(bytes)
+        )))),
         any::<u128>().prop_map(|id| make("Unshare", move |_, check| check(ToWorker::Unshare(ShareId(id))))),
         any::<u64>().prop_map(|id| make("NestedDone", move |bytes, check| check(ToWorker::NestedDone(
             id,
-            Ok(bytes)
+            Ok(packed(bytes))
         )))),
         (any::<u64>(), errors()).prop_map(|(id, error)| make("NestedDone", move |_, check| {
             check(ToWorker::NestedDone(id, Err(error.clone())))
@@ -131,6 +142,9 @@ fn to_worker() -> impl Strategy<Value = Maker<ToWorkerMaker>> {
         (any::<u64>(), durations())
             .prop_map(|(slot, grace)| make("Stop", move |_, check| check(ToWorker::Stop(slot, grace)))),
         any::<u64>().prop_map(|slot| make("Revoke", move |_, check| check(ToWorker::Revoke(slot)))),
+        (any::<u64>(), any::<u64>())
+            .prop_map(|(id, n)| make("Release", move |_, check| check(ToWorker::Release(id, n)))),
+        any::<u64>().prop_map(|id| make("Withdraw", move |_, check| check(ToWorker::Withdraw(id)))),
     ]
 }
 
@@ -146,7 +160,7 @@ fn from_worker() -> impl Strategy<Value = Maker<FromWorkerMaker>> {
     prop_oneof![
         any::<u32>().prop_map(|slots| make("Ready", move |_, _, check| check(FromWorker::Ready(slots)))),
         (any::<u64>(), durations()).prop_map(|(slot, time)| make("Done", move |bytes, _, check| {
-            check(FromWorker::Done(slot, time, Ok(bytes)))
+            check(FromWorker::Done(slot, time, Ok(packed(bytes))))
         })),
         (any::<u64>(), durations(), errors())
             .prop_map(|(slot, time, error)| make("Done", move |_, _, check| {
@@ -161,7 +175,7 @@ fn from_worker() -> impl Strategy<Value = Maker<FromWorkerMaker>> {
                         target: target.clone(),
                         options: options.clone(),
                         shares: shares.clone(),
-                        arg,
+                        arg: packed(arg),
                     }));
                 })
             }
@@ -169,7 +183,7 @@ fn from_worker() -> impl Strategy<Value = Maker<FromWorkerMaker>> {
         any::<u64>()
             .prop_map(|id| make("NestedCancel", move |_, _, check| check(FromWorker::NestedCancel(id)))),
         any::<u128>().prop_map(|id| make("NestedShare", move |bytes, _, check| {
-            check(FromWorker::NestedShare(ShareId(id), bytes))
+            check(FromWorker::NestedShare(ShareId(id), packed(bytes)))
         })),
         any::<u64>().prop_map(|slot| make("Blocked", move |_, _, check| check(FromWorker::Blocked(slot)))),
         any::<u64>()
@@ -184,6 +198,9 @@ fn from_worker() -> impl Strategy<Value = Maker<FromWorkerMaker>> {
             check(FromWorker::Output(slot, stdout, stderr))
         })),
         Just(()).prop_map(|()| make("Pong", |_, _, check| check(FromWorker::Pong))),
+        (any::<u64>(), any::<u64>())
+            .prop_map(|(id, n)| make("Release", move |_, _, check| check(FromWorker::Release(id, n)))),
+        any::<u64>().prop_map(|id| make("Withdraw", move |_, _, check| check(FromWorker::Withdraw(id)))),
     ]
 }
 
@@ -246,9 +263,9 @@ proptest! {
     fn random_bodies_never_panic(kind in any::<u8>(), bytes in vec(any::<u8>(), 0..200)) {
         let mut body = vec![kind];
         body.extend(bytes);
-        let is_known = (1..=8).contains(&kind);
+        let is_known = (1..=10).contains(&kind);
         prop_assert!(is_known || ToWorker::decode(&body) == Err(WireError::UnknownKind(kind)));
-        let is_known = (65..=75).contains(&kind);
+        let is_known = (65..=77).contains(&kind);
         prop_assert!(is_known || FromWorker::decode(&body) == Err(WireError::UnknownKind(kind)));
         // Known kinds: whatever they are read as, reading has ended.
         let _ = (ToWorker::decode(&body), FromWorker::decode(&body));
@@ -304,9 +321,9 @@ fn a_result_is_written_straight_into_its_frame() {
     let (mut direct, mut whole) = (vec![9], vec![9]);
     let written = encode_done::<TaskError>(&mut direct, 3, |out| {
         out.extend([1, 2, 3]);
-        Ok(time)
+        Ok(Finished { elapsed: time, ..Finished::default() })
     });
-    FromWorker::Done(3, time, Ok(&[1, 2, 3])).encode(&mut whole);
+    FromWorker::Done(3, time, Ok(Packed::from(&[1u8, 2, 3][..]))).encode(&mut whole);
     assert_eq!((written, &direct), (Ok(()), &whole));
 
     let failed = encode_done(&mut direct, 4, |out| {
@@ -322,4 +339,56 @@ fn times_beyond_the_range_are_cut() {
     ToWorker::Stop(1, Duration::MAX).encode(&mut out);
     let longest = Duration::from_nanos(u64::MAX);
     assert_eq!(ToWorker::decode(body(&out)), Ok(ToWorker::Stop(1, longest)));
+}
+
+#[test]
+fn a_result_is_written_with_what_is_attached_to_it() {
+    let (mut direct, mut whole) = (Vec::new(), Vec::new());
+    let mut attached = Vec::new();
+    Item::Inline(&[7; 9]).write(&mut attached);
+    let finished = Finished { attached: attached.clone(), is_bulk: true, ..Finished::default() };
+    encode_done::<()>(&mut direct, 3, |_| Ok(finished)).unwrap();
+    let value = Packed { bytes: &[], attached: &attached, is_bulk: true };
+    FromWorker::Done(3, Duration::ZERO, Ok(value)).encode(&mut whole);
+    assert_eq!(direct, whole);
+}
+
+#[test]
+fn nothing_attached_costs_no_byte() {
+    let mut out = Vec::new();
+    FromWorker::Done(1, Duration::ZERO, Ok(Packed::from(&[5u8; 10][..]))).encode(&mut out);
+    assert_eq!(out.len(), LENGTH + 1 + 8 + 8 + 1 + 10);
+}
+
+fn items() -> impl Strategy<Value = (u8, u64, u64, Vec<u8>)> {
+    (0u8..5, any::<u64>(), any::<u64>(), vec(any::<u8>(), 0..50))
+}
+
+fn item(made: &(u8, u64, u64, Vec<u8>)) -> Item<'_> {
+    let (kind, id, len, bytes) = made;
+    match kind {
+        0 => Item::Inline(bytes),
+        1 | 2 => Item::Granted { id: *id, len: *len, is_new: *kind == 2 },
+        3 => Item::Returned { id: *id, len: *len },
+        _ => Item::Local(*len as u8),
+    }
+}
+
+proptest! {
+    #[test]
+    fn items_are_read_as_they_were_written(made in vec(items(), 0..6), garble in any::<usize>()) {
+        let mut bytes = Vec::new();
+        made.iter().for_each(|made| item(made).write(&mut bytes));
+        fn attached(bytes: &[u8]) -> Result<Vec<Item<'_>>, WireError> {
+            Packed { bytes: &[], attached: bytes, is_bulk: false }.items()
+        }
+        prop_assert_eq!(attached(&bytes), Ok(made.iter().map(item).collect::<Vec<_>>()));
+        if !bytes.is_empty() {
+            // Whatever it is read as, reading ends.
+            let at = garble % bytes.len();
+            drop(attached(&bytes[..at]));
+            bytes[at] ^= 1 << (garble % 8);
+            drop(attached(&bytes));
+        }
+    }
 }

@@ -11,8 +11,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Poll, Waker};
 
 use executor_core::{
-    CancelOutcome, Capabilities, Executor, Job, JobHandle, Owner, OwnerId, Rejected, Shutdown, Stats,
-    TaskError, TaskId, register_owner,
+    CancelOutcome, Capabilities, Carrier, Executor, Job, JobHandle, Owner, OwnerId, Rejected, Shutdown,
+    Stats, TaskError, TaskId, register_owner,
 };
 
 /// Whether arguments are moved to the task or serialised on their way.
@@ -131,7 +131,9 @@ impl Shared {
             Some(how) if !is_nested || how != Shutdown::Drain => Some(TaskError::Closed),
             _ if state.queued() >= self.limit => Some(TaskError::Full),
             // Under the lock, so that there is still room afterwards: nothing rejects an encoded job.
-            _ if self.way == Way::Encoded => job.target().and_then(|_| job.encode()).err(),
+            _ if self.way == Way::Encoded => {
+                job.target().and_then(|_| job.encode_for(Carrier::local(usize::MAX))).err()
+            }
             _ => None,
         };
         if let Some(error) = error {

@@ -8,7 +8,8 @@ use std::task::{Poll, Waker};
 
 use executor_core::worker::{self, Incoming};
 use executor_core::{
-    Executor, Invocation, Job, JobHandle, RunOutcome, ShareBlob, TaskError, TaskId, share_store,
+    Bytes, Carrier, Executor, Invocation, Job, JobHandle, Outlet, Parcel, RunOutcome, ShareBlob, TaskError,
+    TaskId, share_store,
 };
 use futures::channel::mpsc as channel;
 use futures::stream::{FuturesUnordered, Stream};
@@ -170,21 +171,39 @@ fn run_encoded(
 ) {
     for blob in job.shares() {
         if share_store().blob(blob.id()).is_none() {
-            share_store().insert(ShareBlob::new(blob.id(), blob.bytes().to_vec()));
+            share_store().insert(ShareBlob::new(
+                blob.id(),
+                Parcel {
+                    bytes: Bytes::Owned(blob.bytes().to_vec()),
+                    attachments: blob.attachments().to_vec(),
+                },
+            ));
         }
     }
     let target = match job.target() {
         Ok(target) => target,
         Err(error) => return job.fail(error),
     };
-    let (task, arg) = (job.id(), job.encoded().to_vec());
+    let arg = Parcel {
+        bytes: match job.bulk() {
+            Some(bulk) => Bytes::Bulk(bulk.clone()),
+            None => Bytes::Owned(job.encoded().to_vec()),
+        },
+        attachments: job.attachments().to_vec(),
+    };
+    let task = job.id();
     job.mark_begun();
     let slot = Arc::clone(&running.job);
     *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(job);
-    let incoming = Incoming { target: &target, arg: &arg, task, attempt: 1, token: task.get() };
+    let incoming = Incoming { target: &target, arg, task, attempt: 1, token: task.get() };
     let mut out = Vec::new();
-    match worker::run(&incoming, host, &mut out) {
-        Invocation::Done(result) => complete(&slot, result.map(|()| out)),
+    let mut outlet = Outlet::new(&mut out, Carrier::local(usize::MAX));
+    match worker::run(incoming, host, &mut outlet) {
+        Invocation::Done(result) => {
+            let (attachments, bulk) = outlet.finish();
+            let bytes = bulk.map_or(Bytes::Owned(out), Bytes::Bulk);
+            complete(&slot, result.map(|()| Parcel { bytes, attachments }));
+        }
         Invocation::Pending(body) => shared.asynchronous.spawn(async move {
             complete(&slot, body.await);
             drop(ended);
@@ -192,13 +211,13 @@ fn run_encoded(
     }
 }
 
-fn complete(slot: &Mutex<Option<Job>>, result: Result<Vec<u8>, TaskError>) {
+fn complete(slot: &Mutex<Option<Job>>, result: Result<Parcel<'static>, TaskError>) {
     // Taken by a time limit or a shutdown otherwise.
     let Some(job) = slot.lock().unwrap_or_else(PoisonError::into_inner).take() else {
         return;
     };
     match result {
-        Ok(bytes) => job.complete_owned(bytes),
+        Ok(bytes) => job.complete(bytes),
         Err(error) => job.fail(error),
     }
 }

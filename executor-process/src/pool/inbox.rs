@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use executor_core::{Job, TaskError};
+use executor_core::{Job, Parcel, TaskError};
 
 /// Something for the core to take in.
 pub(super) enum Item {
@@ -22,7 +22,7 @@ pub(super) enum Event {
         /// The worker's name for the task.
         nested: u64,
         /// The serialised result.
-        result: Result<Vec<u8>, TaskError>,
+        result: Result<Parcel<'static>, TaskError>,
     },
 }
 

@@ -192,7 +192,7 @@ impl Worker {
         }
         for blob in shares {
             if !self.shares.contains_key(&blob.id()) {
-                ToWorker::Share(blob.id(), blob.bytes()).encode(self.out.raw());
+                ToWorker::Share(blob.id(), blob.bytes().into()).encode(self.out.raw());
                 self.shares.insert(blob.id(), Arc::downgrade(blob));
             }
         }

@@ -19,9 +19,9 @@ mod runtime;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use executor_core::wire::{FromWorker, TaskFrame, ToWorker, encode_done};
+use executor_core::wire::{Finished, FromWorker, Packed, TaskFrame, ToWorker, encode_done};
 use executor_core::worker::{Incoming, run as run_body};
-use executor_core::{Host, Invocation, ShareBlob, TaskError, share_store};
+use executor_core::{Carrier, Host, Invocation, Outlet, Parcel, ShareBlob, TaskError, share_store};
 
 use self::host::WorkerHost;
 use self::input::{Input, Next};
@@ -117,7 +117,7 @@ impl Worker {
         let started = Instant::now();
         let incoming = Incoming {
             target: &task.target,
-            arg: task.arg,
+            arg: Parcel::from(task.arg.bytes),
             task: task.task,
             attempt: task.attempt,
             token: task.slot,
@@ -128,7 +128,8 @@ impl Worker {
         let limit = self.shared.frame_limit;
         let result = encode_done(&mut self.scratch, task.slot, |out| {
             let before = out.len();
-            let done = match run_body(&incoming, &self.host, out) {
+            let mut outlet = Outlet::new(out, Carrier::bytes(limit));
+            let done = match run_body(incoming, &self.host, &mut outlet) {
                 Invocation::Done(result) => result,
                 Invocation::Pending(body) => {
                     pending = Some(body);
@@ -141,7 +142,7 @@ impl Worker {
                 out.truncate(before);
                 return Err(TaskError::over_frame_limit("result", len, limit));
             }
-            Ok(started.elapsed())
+            Ok(Finished { elapsed: started.elapsed(), ..Finished::default() })
         });
         drop(section);
         if let Some(body) = pending {
@@ -170,12 +171,13 @@ impl Shared {
     /// Deals with a frame that is not for the main thread.
     fn handle(&self, frame: ToWorker<'_>) {
         match frame {
-            ToWorker::Share(id, bytes) => share_store().insert(ShareBlob::new(id, bytes.to_vec())),
+            ToWorker::Share(id, value) => share_store().insert(ShareBlob::new(id, value.bytes.to_vec())),
             ToWorker::Unshare(id) => share_store().remove(id),
             ToWorker::NestedDone(nested, outcome) => self.nested.complete(nested, outcome),
             ToWorker::Task(_) | ToWorker::Exit => {
                 unreachable!("tasks and the order to leave go to the main thread")
             }
+            ToWorker::Release(..) | ToWorker::Withdraw(_) => fail("nothing was granted"),
             ToWorker::Ping | ToWorker::Stop(..) | ToWorker::Revoke(_) => {
                 fail("a frame that is for agents came to a worker process")
             }
@@ -183,12 +185,12 @@ impl Shared {
     }
 
     /// Sends the answer of an async task.
-    fn answer(&self, slot: u64, elapsed: Duration, result: Result<Vec<u8>, TaskError>) {
+    fn answer(&self, slot: u64, elapsed: Duration, result: Result<Parcel<'static>, TaskError>) {
         let outcome = match &result {
-            Ok(bytes) if bytes.len() > self.frame_limit => {
-                Err(TaskError::over_frame_limit("result", bytes.len(), self.frame_limit))
+            Ok(parcel) if parcel.bytes.len() > self.frame_limit => {
+                Err(TaskError::over_frame_limit("result", parcel.bytes.len(), self.frame_limit))
             }
-            Ok(bytes) => Ok(&bytes[..]),
+            Ok(parcel) => Ok(Packed::from(&*parcel.bytes)),
             Err(error) => Err(shortened(error.clone())),
         };
         self.output.send(&FromWorker::Done(slot, elapsed, outcome));

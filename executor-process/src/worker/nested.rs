@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use executor_core::wire::{FromWorker, NestedFrame};
+use executor_core::wire::{FromWorker, NestedFrame, Packed};
 use executor_core::{
     CancelOutcome, Capabilities, Executor, Job, Owner, OwnerId, Rejected, ShareId, Shutdown, Stats,
     TaskError, TaskId, register_owner,
@@ -31,11 +31,11 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    pub(super) fn complete(&self, nested: u64, outcome: Result<&[u8], TaskError>) {
+    pub(super) fn complete(&self, nested: u64, outcome: Result<Packed<'_>, TaskError>) {
         let Some(job) = self.lock().jobs.remove(&nested) else { return };
         let is_cancelled = matches!(outcome, Err(TaskError::Cancelled));
         match outcome {
-            Ok(bytes) => job.complete(bytes),
+            Ok(value) => job.complete(value.bytes),
             Err(error) => job.fail(error),
         }
         // Whoever has asked for a cancel finds the future resolved.
@@ -96,7 +96,7 @@ impl NestedExecutor {
         let mut sent = self.shared.nested.sent.lock().unwrap_or_else(PoisonError::into_inner);
         for blob in job.shares() {
             if sent.insert(blob.id()) {
-                self.shared.output.send(&FromWorker::NestedShare(blob.id(), blob.bytes()));
+                self.shared.output.send(&FromWorker::NestedShare(blob.id(), blob.bytes().into()));
             }
         }
         job.shares().iter().map(|blob| blob.id()).collect()
@@ -124,7 +124,7 @@ impl Executor for NestedExecutor {
             target,
             options: job.options().clone(),
             shares,
-            arg: job.encoded(),
+            arg: job.encoded().into(),
         })
         .encode(&mut frame);
         // It is in the table before its answer can come.

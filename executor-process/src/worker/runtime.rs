@@ -5,11 +5,11 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use executor_core::TaskError;
+use executor_core::{Parcel, TaskError};
 
 use super::Shared;
 
-type Body = Pin<Box<dyn Future<Output = Result<Vec<u8>, TaskError>> + Send>>;
+type Body = Pin<Box<dyn Future<Output = Result<Parcel<'static>, TaskError>> + Send>>;
 
 #[derive(Default)]
 pub(super) struct Runtime {

@@ -16,9 +16,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use executor_core::wire::{self, FromWorker, TaskFrame, ToWorker, WireError};
+use executor_core::wire::{self, FromWorker, Packed, TaskFrame, ToWorker, WireError};
 use executor_core::{
-    Executor, Job, RelaySink, Relayed, ShareBlob, ShareId, Shutdown, TaskError, TaskOptions,
+    Carrier, Executor, Job, Parcel, RelaySink, Relayed, ShareBlob, ShareId, Shutdown, TaskError, TaskOptions,
 };
 
 use super::Shared;
@@ -203,8 +203,9 @@ impl Session {
                     let size = body.len() + TASK_OVERHEAD;
                     submit(&self.relay, &self.pool, &self.shares, task, size, now)?;
                 }
-                ToWorker::Share(id, bytes) => {
-                    self.shares.insert(id, Arc::new(ShareBlob::new(id, bytes.to_vec())));
+                ToWorker::Share(id, value) => {
+                    let parcel = value.into_parcel()?.into_owned();
+                    self.shares.insert(id, Arc::new(ShareBlob::new(id, parcel)));
                 }
                 ToWorker::Unshare(id) => drop(self.shares.remove(&id)),
                 ToWorker::Stop(number, _) => self.relay.stop(number),
@@ -216,6 +217,9 @@ impl Session {
                     }
                 }
                 ToWorker::NestedDone(..) => return Err(End::Nonsense("an answer that nobody asked for")),
+                ToWorker::Release(..) | ToWorker::Withdraw(_) => {
+                    return Err(End::Nonsense("a frame that is for processes of one machine"));
+                }
             }
         }
         if now.saturating_duration_since(self.asked) >= PROGRESS_EVERY {
@@ -272,6 +276,7 @@ fn submit(
         // A value that is not here is missed by the worker, which says so.
         used.extend(extra.shares.iter().filter_map(|id| shares.get(id).cloned()));
     }
+    let arg = arg.into_parcel()?;
     let relayed = Relayed { task, target, arg, is_async, attempts_before: attempt.saturating_sub(1) };
     let sink: Arc<dyn RelaySink> = Arc::<Relay>::clone(relay);
     let (job, handle) = Job::relay(relayed, options, used, sink, slot);
@@ -321,7 +326,7 @@ impl Relay {
         self.reply(number, reply, Err(&TaskError::Cancelled), Duration::ZERO);
     }
 
-    fn reply(&self, number: u64, reply: Reply, outcome: Result<&[u8], &TaskError>, elapsed: Duration) {
+    fn reply(&self, number: u64, reply: Reply, outcome: Result<&Parcel<'_>, &TaskError>, elapsed: Duration) {
         match reply {
             Reply::Nothing => {}
             _ if self.muted.load(Ordering::Acquire) => {}
@@ -338,29 +343,27 @@ impl Relay {
         }
     }
 
-    fn encode_result(&self, number: u64, result: &[u8], elapsed: Duration, out: &mut Vec<u8>) {
-        if result.len() > self.result_limit {
+    fn encode_result(&self, number: u64, result: &Parcel<'_>, elapsed: Duration, out: &mut Vec<u8>) {
+        let carrier = Carrier::remote(usize::MAX);
+        let attached = wire::inline(&result.attachments);
+        let len = result.bytes.len() + attached.len();
+        let checked = carrier.check("result", len, &result.attachments).and_then(|()| {
+            if len <= self.result_limit {
+                return Ok(());
+            }
             let message = format!(
-                "it has {} bytes, and the client takes {}; raise `frame_limit` there",
-                result.len(),
+                "it has {len} bytes, and the client takes {}; raise `frame_limit` there",
                 self.result_limit
             );
-            let error = TaskError::encode("the result", message);
-            return FromWorker::Done(number, elapsed, Err(error)).encode(out);
-        }
-        let written = wire::encode_done(out, number, |out| {
-            out.extend_from_slice(result);
-            Ok::<_, std::convert::Infallible>(elapsed)
+            Err(TaskError::encode("the result", message))
         });
-        match written {
-            Ok(()) => {}
-            Err(never) => match never {},
-        }
+        let outcome = checked.map(|()| Packed { bytes: &result.bytes, attached: &attached, is_bulk: false });
+        FromWorker::Done(number, elapsed, outcome).encode(out);
     }
 }
 
 impl RelaySink for Relay {
-    fn complete(&self, number: u64, outcome: Result<&[u8], &TaskError>, elapsed: Duration) {
+    fn complete(&self, number: u64, outcome: Result<&Parcel<'_>, &TaskError>, elapsed: Duration) {
         let is_cancelled = matches!(outcome, Err(TaskError::Cancelled));
         let reply = self.table().on_outcome(number, is_cancelled);
         self.reply(number, reply, outcome, elapsed);

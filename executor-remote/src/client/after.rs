@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use executor_core::{Job, TaskError};
+use executor_core::{Job, Parcel, TaskError};
 
 use crate::link::Outbox;
 
@@ -11,7 +11,7 @@ use crate::link::Outbox;
 #[derive(Default)]
 #[must_use = "futures sleep until this is finished"]
 pub(super) struct After<'a> {
-    jobs: Vec<(Job, Result<&'a [u8], TaskError>)>,
+    jobs: Vec<(Job, Result<Parcel<'a>, TaskError>)>,
     outboxes: Vec<(Arc<Outbox>, Sending)>,
     wakers: Vec<Waker>,
 }
@@ -26,7 +26,7 @@ pub(super) enum Sending {
 }
 
 impl<'a> After<'a> {
-    pub(super) fn complete(&mut self, job: Job, outcome: Result<&'a [u8], TaskError>) {
+    pub(super) fn complete(&mut self, job: Job, outcome: Result<Parcel<'a>, TaskError>) {
         self.jobs.push((job, outcome));
     }
 

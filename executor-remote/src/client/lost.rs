@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use executor_core::scheduler::{Began, TaskKey, WorkerKey};
-use executor_core::wire::{FromWorker, WireError};
+use executor_core::wire::{FromWorker, Packed, WireError};
 use executor_core::{Printed, TaskError, WorkerLoss};
 
 use super::after::After;
@@ -140,6 +140,11 @@ impl Core {
     ) -> Result<(), Nonsense> {
         match FromWorker::decode(body)? {
             FromWorker::Done(number, elapsed, outcome) => {
+                let outcome = outcome.map(Packed::into_parcel);
+                let outcome = match outcome {
+                    Ok(parcel) => Ok(parcel?),
+                    Err(error) => Err(error),
+                };
                 let Some((worker, task)) = self.leave(agent, number, false, now) else {
                     return Ok(());
                 };
@@ -194,6 +199,8 @@ impl Core {
             | FromWorker::NestedCancel(_)
             | FromWorker::NestedShare(..)
             | FromWorker::Blocked(_)
+            | FromWorker::Release(..)
+            | FromWorker::Withdraw(_)
             | FromWorker::Unblocked(_) => return Err(Nonsense::NotOfAnAgent),
         }
         Ok(())

@@ -35,8 +35,8 @@ use std::time::{Duration, Instant};
 
 use executor_core::scheduler::{Cancelled, ShutdownMode, TaskKey};
 use executor_core::{
-    CancelOutcome, Capabilities, Executor, Job, OpenError, Owner, OwnerId, Rejected, Shutdown, Stats,
-    TaskError, TaskId, register_owner,
+    CancelOutcome, Capabilities, Carrier, Executor, Job, OpenError, Owner, OwnerId, Rejected, Shutdown,
+    Stats, TaskError, TaskId, register_owner,
 };
 
 pub use config::{RemoteConfig, SCHEME};
@@ -204,7 +204,7 @@ impl Shared {
             return Err(Rejected { job, error });
         }
         let limit = self.config.frame_limit_bytes;
-        if let Err(error) = job.target().and_then(|_| job.encode_within(limit)) {
+        if let Err(error) = job.target().and_then(|_| job.encode_for(Carrier::remote(limit))) {
             return Err(Rejected { job, error });
         }
         let mut inbox = self.inbox();

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use executor_core::attachment::Attachment;
 use executor_core::scheduler::{TaskKey, WorkerKey};
-use executor_core::wire::{TaskExtra, TaskFrame, ToWorker};
-use executor_core::{Job, TaskError};
+use executor_core::wire::{self, Packed, TaskExtra, TaskFrame, ToWorker};
+use executor_core::{Job, ShareBlob, TaskError};
 
 use super::after::After;
 use super::core::{Core, Pin};
@@ -100,13 +101,16 @@ impl Link {
     ) -> Result<u32, TaskError> {
         let target = job.target()?;
         let arg = job.encoded();
-        self.check_len("the argument", arg.len())?;
+        let attached = wire::inline(job.attachments());
+        self.check_len("the argument", arg.len() + attached.len())?;
         for blob in job.shares() {
-            self.check_len("a shared value", blob.bytes().len())?;
+            self.check_len("a shared value", blob.bytes().len() + attached_len(blob))?;
         }
         for blob in job.shares() {
             if self.shares.insert(blob.id(), Arc::downgrade(blob)).is_none() {
-                self.say(&ToWorker::Share(blob.id(), blob.bytes()));
+                let attached = wire::inline(blob.attachments());
+                let value = Packed { bytes: blob.bytes(), attached: &attached, is_bulk: false };
+                self.say(&ToWorker::Share(blob.id(), value));
             }
         }
         let number = self.enter(task);
@@ -117,12 +121,12 @@ impl Link {
             is_async: job.is_async(),
             target,
             extra: extra(job, pin),
-            arg,
+            arg: Packed { bytes: arg, attached: &attached, is_bulk: false },
         };
         self.gathered = self.outbox.append(0, |out| frame.encode(out));
         self.dirty = true;
         self.urgent |= frame.is_async;
-        self.charge(number, arg.len() + TASK_OVERHEAD);
+        self.charge(number, arg.len() + attached.len() + TASK_OVERHEAD);
         Ok(number)
     }
 
@@ -164,6 +168,16 @@ impl Link {
             self.say(&ToWorker::Unshare(id));
         }
     }
+}
+
+/// The most that is written for what is attached to a shared value.
+fn attached_len(share: &ShareBlob) -> usize {
+    /// Besides the bytes of a blob.
+    const ITEM: usize = 16;
+    share.attachments().iter().fold(0, |len, attachment| match attachment {
+        Attachment::Blob(blob) => len + blob.len() + ITEM,
+        _ => len + ITEM,
+    })
 }
 
 /// What only few tasks need to say.

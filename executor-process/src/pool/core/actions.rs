@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use executor_core::scheduler::{Action, Scheduler, TaskKey, WorkerKey};
-use executor_core::wire::TaskFrame;
+use executor_core::wire::{Packed, TaskFrame};
 
 use super::{Core, NOBODY, Task};
 use crate::board::{SlotState, Ticket};
@@ -130,7 +130,7 @@ impl Core {
                 is_async: job.is_async(),
                 target,
                 extra: None,
-                arg: job.encoded(),
+                arg: Packed::from(job.encoded()),
             }
             .encode(worker.out()),
             Err(_) => unreachable!("the target was found when the task was submitted"),

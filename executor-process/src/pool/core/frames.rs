@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use executor_core::scheduler::{Cancelled, TaskKey, WorkerKey};
-use executor_core::wire::{FromWorker, NestedFrame, ToWorker};
-use executor_core::{Job, Printed, ShareBlob, ShareId, TaskError};
+use executor_core::wire::{FromWorker, NestedFrame, Packed, ToWorker};
+use executor_core::{Job, Parcel, Printed, ShareBlob, ShareId, TaskError};
 
 use super::{Core, counted_bytes};
 use crate::board::Ticket;
@@ -43,9 +43,9 @@ impl Core {
                     self.fail(task, TaskError::Cancelled);
                 }
             }
-            FromWorker::NestedShare(share, bytes) => {
+            FromWorker::NestedShare(share, value) => {
                 if let Some(worker) = self.workers.get_mut(&id) {
-                    let blob = Arc::new(ShareBlob::new(share, bytes.to_vec()));
+                    let blob = Arc::new(ShareBlob::new(share, value.bytes.to_vec()));
                     worker.nested_shares.insert(share, blob);
                 }
             }
@@ -62,7 +62,9 @@ impl Core {
             FromWorker::Progress(..)
             | FromWorker::Revoked(..)
             | FromWorker::Output(..)
-            | FromWorker::Pong => {
+            | FromWorker::Pong
+            | FromWorker::Release(..)
+            | FromWorker::Withdraw(_) => {
                 return Err("a worker process sends no such frame".to_owned());
             }
         }
@@ -79,7 +81,7 @@ impl Core {
         id: u64,
         ticket: Ticket,
         elapsed: Duration,
-        outcome: Result<&[u8], TaskError>,
+        outcome: Result<Packed<'_>, TaskError>,
         printed: Option<Printed>,
         now: Instant,
     ) {
@@ -95,7 +97,7 @@ impl Core {
         }
         job.note_elapsed(elapsed);
         let notice = match outcome {
-            Ok(bytes) => job.complete_deferred(bytes),
+            Ok(value) => job.complete_deferred(value.bytes),
             Err(error) => job.fail_deferred(error),
         };
         self.note(notice);
@@ -121,8 +123,14 @@ impl Core {
                 pool.push(Item::Event(Box::new(event)));
             }
         };
-        let (job, handle) =
-            Job::from_encoded(frame.target, frame.arg.to_vec(), frame.is_async, frame.options, shares, sink);
+        let (job, handle) = Job::from_encoded(
+            frame.target,
+            frame.arg.bytes.into(),
+            frame.is_async,
+            frame.options,
+            shares,
+            sink,
+        );
         worker.nested.insert(nested, handle);
         if job.set_owner(pool.owner(), 0) {
             // They do not wait for room, and are counted all the same: `release` takes them off.
@@ -140,11 +148,16 @@ impl Core {
         depths.max().unwrap_or(0)
     }
 
-    pub(super) fn answer_nested(&mut self, id: u64, nested: u64, result: &Result<Vec<u8>, TaskError>) {
+    pub(super) fn answer_nested(
+        &mut self,
+        id: u64,
+        nested: u64,
+        result: &Result<Parcel<'static>, TaskError>,
+    ) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
         worker.nested.remove(&nested);
         let outcome = match result {
-            Ok(bytes) => Ok(&bytes[..]),
+            Ok(parcel) => Ok(Packed::from(&*parcel.bytes)),
             Err(error) => Err(error.clone()),
         };
         ToWorker::NestedDone(nested, outcome).encode(worker.out());

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use executor_core::worker::{Incoming, run};
-use executor_core::{Executor, Host, Invocation, Serial, Target, TaskId};
+use executor_core::{Carrier, Executor, Host, Invocation, Outlet, Serial, Target, TaskId};
 
 use super::link::{FromZygote, Link, Received, ToZygote};
 use super::title::Title;
@@ -166,8 +166,10 @@ fn run_hook(name: &str) -> Result<(), executor_core::TaskError> {
     let host: Arc<dyn Host> = Arc::new(NoHost);
     let target = Target::Named(name.to_owned());
     // The unit has no bytes.
-    let hook = Incoming { target: &target, arg: &[], task: TaskId::from_raw(0), attempt: 1, token: 0 };
-    match run(&hook, &host, &mut Vec::new()) {
+    let hook =
+        Incoming { target: &target, arg: (&[]).into(), task: TaskId::from_raw(0), attempt: 1, token: 0 };
+    let mut out = Vec::new();
+    match run(hook, &host, &mut Outlet::new(&mut out, Carrier::bytes(usize::MAX))) {
         Invocation::Done(result) => result,
         Invocation::Pending(_) => unreachable!("functions known by name are not async"),
     }

@@ -1,14 +1,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use executor_core::{Job, RelaySink, Relayed, Target, TaskError, TaskId, TaskOptions};
+use executor_core::{Job, Parcel, RelaySink, Relayed, Target, TaskError, TaskId, TaskOptions};
 
 use super::*;
 
 struct Nowhere;
 
 impl RelaySink for Nowhere {
-    fn complete(&self, _: u64, _: Result<&[u8], &TaskError>, _: Duration) {}
+    fn complete(&self, _: u64, _: Result<&Parcel<'_>, &TaskError>, _: Duration) {}
     fn flush(&self) {}
 }
 
@@ -16,7 +16,7 @@ fn handle() -> RelayHandle {
     let relayed = Relayed {
         task: TaskId::from_raw(1),
         target: Target::Named("nothing".to_owned()),
-        arg: &[],
+        arg: Vec::new().into(),
         is_async: false,
         attempts_before: 0,
     };
