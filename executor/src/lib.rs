@@ -32,7 +32,7 @@
 //! | feature | what it adds |
 //! | --- | --- |
 //! | `thread` | `thread://`, [`ThreadExecutor`] and the module [`thread`] |
-//! | `process` | `process://`, [`ProcessExecutor`] and the module [`process`] |
+//! | `process` | `process://`, [`ProcessExecutor`], the modules [`process`] and [`ipc`]: locks, values, memory that processes share |
 //! | `remote` | `tcp://`, [`RemoteExecutor`] and the module [`remote`], with the agent |
 //! | `tokio` | async tasks run on a tokio runtime, so that its timers and sockets work in them |
 //!
@@ -61,7 +61,7 @@ pub use executor_remote as remote;
 pub use executor_thread as thread;
 
 #[cfg(feature = "process")]
-pub use executor_process::{ProcessConfig, ProcessExecutor};
+pub use executor_process::{ProcessConfig, ProcessExecutor, ipc};
 #[cfg(feature = "remote")]
 pub use executor_remote::{Agent, AgentConfig, RemoteConfig, RemoteExecutor};
 #[cfg(feature = "thread")]

@@ -30,11 +30,15 @@ impl Deadline {
 
     /// The one or, if that is earlier, so long from now.
     pub(crate) fn or_after(self, duration: Duration) -> Self {
-        let other = Self::after(duration);
+        self.earlier(Self::after(duration))
+    }
+
+    /// The earlier one.
+    pub(crate) fn earlier(self, other: Self) -> Self {
         match (self.0, other.0) {
-            (Some(one), Some(two)) if one < two => self,
-            (Some(_), None) => self,
-            _ => other,
+            (Some(one), Some(two)) if two < one => other,
+            (None, Some(_)) => other,
+            _ => self,
         }
     }
 

@@ -11,13 +11,31 @@
 
 #![allow(dead_code, reason = "the primitives on this base follow")]
 
+mod array;
 mod error;
 pub(crate) mod futex;
+mod guard;
 pub(crate) mod handle;
+mod integer;
+mod keeper;
+mod lock;
+mod plain;
 pub(crate) mod region;
+mod rlock;
 pub(crate) mod robust;
+mod value;
+mod waiter;
 
+/// What data has to be like in order to be shared: [`Pod`](bytemuck::Pod).
+pub use bytemuck;
+
+pub use array::{Array, ArrayGuard, Element};
 pub use error::IpcError;
+pub use guard::{ByTask, ByThread, Guard, Holder, OwnerDied, TryLockError};
+pub use integer::Integer;
+pub use lock::{Lock, LockGuard};
+pub use rlock::{RLock, RLockGuard, RLockTaskGuard};
+pub use value::{Value, ValueGuard};
 
 /// Whether this system has what the primitives are made of.
 fn supported() -> Result<(), IpcError> {

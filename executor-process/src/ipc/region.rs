@@ -84,7 +84,12 @@ pub(crate) struct Region {
     /// Set by whoever holds the region's one lock, with plain stores: see [`Region::pin_by_lock`].
     locked: AtomicBool,
     pins: AtomicUsize,
+    /// For `array`: operations on elements that are under way in this process, and [`GUARDED`].
+    operations: AtomicUsize,
 }
+
+/// The bit of `operations` that keeps new ones out.
+const GUARDED: usize = 1 << (usize::BITS - 1);
 
 // SAFETY: the pointer is owned (rule 3) and what is safely reached through it is atomic (rule 2).
 unsafe impl Send for Region {}
@@ -194,6 +199,7 @@ impl Region {
             kind,
             locked: AtomicBool::new(false),
             pins: AtomicUsize::new(0),
+            operations: AtomicUsize::new(0),
         })
     }
 
@@ -266,6 +272,35 @@ impl Region {
     /// Notes one more guard that exists in this process (rule 3).
     pub(crate) fn pin(&self) {
         self.pins.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The only owner of the region's lock has a guard now that derefs to the data. Waits until no operation is under way,
+    /// which takes nanoseconds each.
+    pub(crate) fn keep_operations_out(&self) {
+        self.operations.fetch_or(GUARDED, Ordering::SeqCst);
+        while self.operations.load(Ordering::SeqCst) != GUARDED {
+            std::thread::yield_now();
+        }
+    }
+
+    /// The guard is gone.
+    pub(crate) fn let_operations_in(&self) {
+        self.operations.fetch_and(!GUARDED, Ordering::SeqCst);
+    }
+
+    /// Begins an operation; false if there is a guard. [`leave_operation`](Self::leave_operation) has to follow a true.
+    #[inline]
+    pub(crate) fn enter_operation(&self) -> bool {
+        let is_free = self.operations.fetch_add(1, Ordering::SeqCst) & GUARDED == 0;
+        if !is_free {
+            self.leave_operation();
+        }
+        is_free
+    }
+
+    #[inline]
+    pub(crate) fn leave_operation(&self) {
+        self.operations.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// Takes one [`pin`](Self::pin) back.

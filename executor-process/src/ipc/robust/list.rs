@@ -5,8 +5,9 @@
 //! thread can have but one: word, previous and next are at the same places in both kinds of node, and each keeps the
 //! other's links in order.
 //!
-//! 1. Only the thread itself touches its list and the links of nodes in it, so all that is needed is that the *kernel*,
-//!    which looks when the thread is no more, sees the steps in the order of the program: compiler fences.
+//! 1. Only the thread itself touches its list and the links of nodes in it, or for the keeper's list whoever holds the
+//!    keeper's mutex. So all that is needed is that the *kernel*, which looks when the thread is no more, sees the
+//!    steps in the order of the program: release fences.
 //! 2. A node that is in a list stays mapped: guards borrow their region, and a guard that was forgotten pins it
 //!    (`region`, rule 3).
 //! 3. A fork leaves the child with one thread, another number and an empty list. What this module remembers of the
@@ -15,7 +16,8 @@
 use std::cell::Cell;
 use std::ptr;
 use std::sync::Once;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed, Ordering::SeqCst, compiler_fence};
+use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::sync::atomic::{AtomicU32, AtomicUsize, fence};
 
 use super::RobustLock;
 use crate::ipc::error::IpcError;
@@ -41,22 +43,23 @@ const _: () = assert!(std::mem::offset_of!(RobustLock, word) == 0);
 /// Marks nodes of another kind in the lowest bit of an address.
 const FLAG: usize = 1;
 
-/// This thread.
-#[derive(Clone, Copy)]
-pub(super) struct Me {
+/// A thread as the owner of locks; in general the one that runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Me {
     tid: u32,
     head: *const Head,
 }
 
 impl Me {
     #[inline]
-    pub(super) fn tid(self) -> u32 {
+    pub(crate) fn tid(self) -> u32 {
         self.tid
     }
 
     #[inline]
     fn head(self) -> &'static Head {
-        // SAFETY: the head of this very thread (`Me` is not `Send`), which exists as long as the thread does.
+        // SAFETY: the head of this very thread (`Me` is not `Send`), or of the keeper, which outlives the use (`keeper`, rule
+        // 2). It exists as long as the thread does.
         unsafe { &*self.head }
     }
 }
@@ -71,7 +74,7 @@ thread_local! {
 ///
 /// If the thread has no robust list, or one of another shape than the thread had on which [`supported`] looked.
 #[inline]
-pub(super) fn me() -> Me {
+pub(crate) fn me() -> Me {
     let me = ME.get();
     if me.tid != 0 { me } else { meet() }
 }
@@ -123,13 +126,20 @@ pub(crate) fn supported() -> Result<(), IpcError> {
 #[inline]
 pub(super) fn begin(me: Me, lock: &RobustLock) {
     me.head().pending.store(address(lock), Relaxed);
-    compiler_fence(SeqCst);
+    fence(Release);
 }
 
-/// The lock was taken or given back.
+/// This thread waits for others to ring, who wake *one*: should it die, the kernel wakes another one who waits for the `heir`.
+/// The word is zero for ever, which the kernel takes for a lock that is free (`word`, rule 5).
+pub(crate) fn begin_waiting(me: Me, heir: &AtomicU32) {
+    me.head().pending.store(heir.as_ptr().expose_provenance().wrapping_sub_signed(OFFSET), Relaxed);
+    fence(Release);
+}
+
+/// The lock was taken or given back, or the wait has ended.
 #[inline]
-pub(super) fn end(me: Me) {
-    compiler_fence(SeqCst);
+pub(crate) fn end(me: Me) {
+    fence(Release);
     me.head().pending.store(0, Relaxed);
 }
 
@@ -142,19 +152,19 @@ pub(super) fn link(me: Me, lock: &RobustLock) {
     lock.previous.store((&raw const head.list).addr(), Relaxed);
     previous_of(first).store(address(lock), Relaxed);
     // The node has its links before the kernel can come across it (rule 1).
-    compiler_fence(SeqCst);
+    fence(Release);
     head.list.store((&raw const lock.next).expose_provenance(), Relaxed);
-    compiler_fence(SeqCst);
+    fence(Release);
 }
 
 /// Takes the lock out of the list of this thread, in which it is.
 #[inline]
 pub(super) fn unlink(lock: &RobustLock) {
     let (next, previous) = (lock.next.load(Relaxed), lock.previous.load(Relaxed));
-    compiler_fence(SeqCst);
+    fence(Release);
     previous_of(next).store(previous, Relaxed);
     next_of(previous).store(next, Relaxed);
-    compiler_fence(SeqCst);
+    fence(Release);
 }
 
 #[inline]

@@ -18,7 +18,7 @@
 //! sleeper is woken who might otherwise wait for a wake-up that went to the dead one.
 //!
 //! The list belongs to a thread, so a lock is given back by the thread that took it: [`Held`] is not `Send`. Guards that
-//! may change threads are owned by another list, see `wait`.
+//! may change threads are owned by a thread that does nothing else, see [`keeper`](super::keeper).
 
 mod list;
 mod word;
@@ -27,12 +27,14 @@ mod word;
 mod tests;
 
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};
 
 use super::futex::{self, Deadline, Waited};
 use super::region::Shared;
-pub(crate) use list::{forget, supported};
+pub(crate) use list::{Me, forget, me, supported};
 use word::Cell;
+pub(crate) use word::PATIENCE;
 
 /// The lock, as it lies in shared memory; all zeroes is a free one. One cache line.
 ///
@@ -46,7 +48,9 @@ pub(crate) struct RobustLock {
     damaged: AtomicU32,
     /// For the owner's own use.
     note: AtomicU32,
-    _unused: AtomicU64,
+    /// Not zero once a task has waited for the lock: see [`word::PATIENCE`].
+    tasks: AtomicU32,
+    _unused: AtomicU32,
     previous: AtomicUsize,
     next: AtomicUsize,
     _rest: [AtomicU64; 3],
@@ -90,7 +94,13 @@ impl RobustLock {
 
     /// Steps 3 and 4.
     #[inline]
-    fn settle(&self, me: list::Me, taken: Result<word::Taken, NotTaken>) -> Result<Held<'_>, NotTaken> {
+    fn settle(&self, me: Me, taken: Result<word::Taken, NotTaken>) -> Result<Held<'_>, NotTaken> {
+        self.note_taken(me, taken)?;
+        Ok(Held { lock: self, tid: me.tid(), of_this_thread: PhantomData })
+    }
+
+    #[inline]
+    fn note_taken(&self, me: Me, taken: Result<word::Taken, NotTaken>) -> Result<(), NotTaken> {
         let taken = match taken {
             Ok(taken) => taken,
             Err(reason) => {
@@ -103,7 +113,68 @@ impl RobustLock {
         if taken == word::Taken::FromTheDead {
             self.damaged.store(1, Relaxed);
         }
-        Ok(Held { lock: self, tid: me.tid(), of_this_thread: PhantomData })
+        Ok(())
+    }
+
+    /// Takes the lock for another thread, whose list nobody else touches meanwhile. [`give_back_for`](Self::give_back_for) has to
+    /// follow.
+    pub(crate) fn try_take_for(&self, owner: Me) -> Result<(), NotTaken> {
+        list::begin(owner, self);
+        let taken = word::try_take(self, owner.tid());
+        self.note_taken(owner, taken)
+    }
+
+    /// Gives back what [`try_take_for`](Self::try_take_for) took for the same thread.
+    #[inline]
+    pub(crate) fn give_back_for(&self, owner: Me) {
+        list::begin(owner, self);
+        list::unlink(self);
+        word::give_back(self, owner.tid());
+        list::end(owner);
+    }
+
+    /// Gives it back likewise, without waking anybody: who waits for this word is told by other means.
+    pub(crate) fn give_back_quietly_for(&self, owner: Me) {
+        list::begin(owner, self);
+        list::unlink(self);
+        self.word.store(0, Release);
+        list::end(owner);
+    }
+
+    /// What a task that wants the lock has to wait for: the kernel's half, and the value it has now. `None` if the lock is free.
+    pub(crate) fn announce_task(&self) -> Option<(&AtomicU32, u32)> {
+        if self.tasks.swap(1, Relaxed) == 0 {
+            // Those who are asleep have not seen that tasks wait, too: now they do.
+            futex::wake_all(self.low());
+        }
+        Some((self.low(), word::announce(self)?))
+    }
+
+    /// A wake-up has reached one who does not want the lock any more: wakes another if the lock is free.
+    pub(crate) fn pass_on(&self) {
+        if !self.is_locked() {
+            self.wake_one();
+        }
+    }
+
+    /// What to wait for in order to hear of the owner's death; `None` if nobody has it.
+    pub(crate) fn watch(&self) -> Option<(&AtomicU32, u32)> {
+        Some((self.low(), word::announce(self)?))
+    }
+
+    /// Whether the owner has died, and nobody has taken the lock since.
+    pub(crate) fn is_orphan(&self) -> bool {
+        word::is_orphan(self.word.load(Acquire))
+    }
+
+    /// Makes an orphan free. Only for locks that are taken under another lock, which the caller has.
+    pub(crate) fn adopt(&self) {
+        self.word.store(0, Release);
+    }
+
+    /// For locks that tasks take, too: an owner that no longer exists is taken for dead, should the kernel not have said so.
+    pub(crate) fn check_owner(&self) {
+        word::check_owner(self);
     }
 
     /// Whether anybody has it, at this moment.
@@ -134,13 +205,11 @@ impl Cell for RobustLock {
 
     #[inline]
     fn exchange(&self, current: u64, new: u64) -> Result<(), u64> {
-        use std::sync::atomic::Ordering::Acquire;
         self.word.compare_exchange(current, new, Acquire, Relaxed).map(drop)
     }
 
     #[inline]
     fn subtract(&self, owner: u32) -> u64 {
-        use std::sync::atomic::Ordering::Release;
         self.word.fetch_sub(u64::from(owner), Release)
     }
 
@@ -155,6 +224,15 @@ impl Cell for RobustLock {
     fn relax(&self) {
         std::hint::spin_loop();
     }
+
+    fn is_wanted_by_tasks(&self) -> bool {
+        self.tasks.load(Relaxed) != 0
+    }
+
+    fn exists(&self, owner: u32) -> bool {
+        let Some(thread) = rustix::process::Pid::from_raw(owner.cast_signed()) else { return false };
+        rustix::process::test_kill_process(thread) != Err(rustix::io::Errno::SRCH)
+    }
 }
 
 /// The lock is this thread's until this is dropped.
@@ -167,20 +245,30 @@ pub(crate) struct Held<'a> {
 }
 
 impl Held<'_> {
+    /// The lock.
+    #[inline]
+    pub(crate) fn lock(&self) -> &RobustLock {
+        self.lock
+    }
+}
+
+/// What only the owner asks.
+impl RobustLock {
     /// Whether an owner has died with the lock, and nobody has [taken care](Self::repaired) of that since.
     #[inline]
     pub(crate) fn is_damaged(&self) -> bool {
-        self.lock.damaged.load(Relaxed) != 0
+        self.damaged.load(Relaxed) != 0
     }
 
     /// Says that what the lock protects is in order again.
     pub(crate) fn repaired(&self) {
-        self.lock.damaged.store(0, Relaxed);
+        self.damaged.store(0, Relaxed);
     }
 
     /// A word for the owner's own use. It stays what it is when the lock changes hands, an owner's death included.
+    #[inline]
     pub(crate) fn note(&self) -> &AtomicU32 {
-        &self.lock.note
+        &self.note
     }
 }
 
@@ -191,9 +279,6 @@ impl Drop for Held<'_> {
         if me.tid() != self.tid {
             return;
         }
-        list::begin(me, self.lock);
-        list::unlink(self.lock);
-        word::give_back(self.lock, self.tid);
-        list::end(me);
+        self.lock.give_back_for(me);
     }
 }

@@ -24,9 +24,15 @@
 //!    sleeper is woken. If it is not, and there is no owner, and this is the thread's pending lock, one sleeper is woken: the
 //!    wake-up of rule 2 or of this rule may have been wasted on the dead thread, or may never have been sent.
 //!
+//! 6. Tasks do not sleep: a thread of their process does, for all of them, and its pending lock cannot be all their locks. So
+//!    once a task has waited for a lock, its sleepers look again from time to time ([`PATIENCE`]), and also whether the
+//!    owner exists: a lock that is taken for another thread, while this one dies, is missed by rule 5.
+//!
 //! No wake-up is lost: it is owed whenever the lock is free with a sleeper, hence with *W* (rule 4). Whoever made it free has
 //! woken one, or its death has; who was woken takes the lock, or finds an owner, who has *W* (rule 1) and owes the next
 //! wake-up, or dies, and its death wakes the next if there is no owner.
+
+use std::time::Duration;
 
 use super::NotTaken;
 use crate::ipc::futex::{Deadline, Waited};
@@ -44,6 +50,10 @@ pub(super) trait Cell {
     fn wake_one(&self) -> bool;
     /// A moment's rest while spinning.
     fn relax(&self);
+    /// Rule 6.
+    fn is_wanted_by_tasks(&self) -> bool;
+    /// Whether there is such a thread.
+    fn exists(&self, owner: u32) -> bool;
 }
 
 const OWNER: u64 = 0x3fff_ffff;
@@ -62,6 +72,11 @@ pub(super) enum Taken {
 #[inline]
 pub(super) fn owner(word: u64) -> u32 {
     (word & OWNER) as u32
+}
+
+/// Nobody's, because its owner has died.
+pub(super) fn is_orphan(word: u64) -> bool {
+    owner(word) == 0 && word & DIED != 0
 }
 
 /// Rule 1.
@@ -101,12 +116,27 @@ pub(super) fn take(cell: &impl Cell, me: u32, deadline: Deadline) -> Result<Take
             }
             rest = LONGEST_REST.min(rest * 2);
         }
-        if sleep(cell, deadline) == Waited::TimedOut {
-            return match try_take(cell, me) {
-                Err(NotTaken::Busy) => Err(NotTaken::TimedOut),
-                done => done,
-            };
+        let until = if cell.is_wanted_by_tasks() { deadline.or_after(PATIENCE) } else { deadline };
+        if sleep(cell, until) == Waited::TimedOut {
+            match try_take(cell, me) {
+                Err(NotTaken::Busy) if deadline.has_passed() => return Err(NotTaken::TimedOut),
+                Err(NotTaken::Busy) => check_owner(cell),
+                done => return done,
+            }
         }
+    }
+}
+
+/// How long one sleeps for a lock that tasks wait for as well (rule 6).
+pub(crate) const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Rule 6: what the kernel would have done.
+pub(super) fn check_owner(cell: &impl Cell) {
+    let word = cell.load();
+    let owner = owner(word);
+    if owner != 0 && !cell.exists(owner) {
+        // Failure: it was alive, or another has noticed.
+        let _ = cell.exchange(word, (word - u64::from(owner)) | DIED);
     }
 }
 
