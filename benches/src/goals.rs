@@ -40,6 +40,8 @@ const GOALS: &[Goal] = &[
     process(Workload::RoundtripPaused, Metric::P50Us, AtMost(3.0, "limit-futex")),
     process(Workload::Map, Metric::ItemsPerSecond, AtLeast(0.9, "rayon-par-iter")),
     process(Workload::Payload, Metric::GibPerSecond, AtLeast(4.0, PYTHON)),
+    process(Workload::Blob, Metric::GibPerSecond, AtLeast(20.0, PYTHON)),
+    process(Workload::BlobInPlace, Metric::GibPerSecond, AtLeast(0.8, "limit-in-place")),
     process(Workload::Shared, Metric::MemoryRatio, Below(1.3)),
     process(Workload::Startup, Metric::FirstResultMs, AtMost(4.0, "limit-true")),
     Goal {

@@ -62,6 +62,8 @@ impl Subject for Process {
             Workload::RoundtripPaused,
             Workload::Map,
             Workload::Payload,
+            Workload::Blob,
+            Workload::BlobInPlace,
             Workload::Shared,
             Workload::Cpu,
             Workload::Startup,
@@ -74,6 +76,8 @@ impl Subject for Process {
         let scale = Scale::new(Speed::Millions, quick);
         let open = |workers| open(PROCESS, workers);
         match workload {
+            Workload::Blob => large::blob(open(WORKERS)?.executor(), scale),
+            Workload::BlobInPlace => large::blob_in_place(open(WORKERS)?.executor(), scale),
             Workload::Shared => large::shared(open(WORKERS)?.executor(), scale),
             other => pool::measure(other, scale, open),
         }

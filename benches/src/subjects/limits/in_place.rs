@@ -1,15 +1,17 @@
 //! `limit-in-place`: 64 MiB written once, straight into shared memory, and read there by the other process; then the
 //! other way. Both processes have touched all pages before the clock starts, and nothing is copied.
 //!
-//! Whose turn it is, a word says, and both sides spin on it: at four turns of some milliseconds each, how they wait
-//! is of no account. In its turn a side alone uses both buffers.
+//! Whose turn it is, a word says, on which the other side sleeps: beside milliseconds of work, a wake-up is of no
+//! account, and who spins would take the core from the other on a busy machine. In its turn a side alone uses both
+//! buffers.
 
 use std::cell::UnsafeCell;
-use std::hint;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use rustix::thread::futex;
 
 use super::mapping::{Shareable, SharedMemory, end_with};
 use crate::bulk::{self, WORDS};
@@ -62,7 +64,7 @@ fn echo(memory: &Buffers, seed: u64) -> Result<Duration, BenchError> {
     let begun = Instant::now();
     // SAFETY: it is our turn.
     bulk::write(seed, unsafe { memory.there.get_mut() });
-    memory.turn.store(THEIRS, Ordering::Release);
+    memory.give_turn(THEIRS);
     memory.await_turn(OURS);
     // SAFETY: it is our turn again.
     let sum = bulk::read(unsafe { memory.back.get_mut() });
@@ -88,7 +90,7 @@ pub fn serve(stdin: BorrowedFd<'_>) -> io::Result<()> {
         memory.sum.store(bulk::read(words), Ordering::Relaxed);
         // SAFETY: it is still our turn.
         bulk::write(bulk::answer(seed), unsafe { memory.back.get_mut() });
-        memory.turn.store(OURS, Ordering::Release);
+        memory.give_turn(OURS);
     }
 }
 
@@ -112,9 +114,20 @@ struct Buffers {
 unsafe impl Shareable for Buffers {}
 
 impl Buffers {
+    fn give_turn(&self, turn: u32) {
+        self.turn.store(turn, Ordering::Release);
+        // It fails only for an address that is not mapped.
+        let _ = futex::wake(&self.turn, futex::Flags::empty(), 1);
+    }
+
     fn await_turn(&self, turn: u32) {
-        while self.turn.load(Ordering::Acquire) != turn {
-            hint::spin_loop();
+        loop {
+            let now = self.turn.load(Ordering::Acquire);
+            if now == turn {
+                return;
+            }
+            // Whatever ends the sleep, the turn says whether to go on.
+            let _ = futex::wait(&self.turn, futex::Flags::empty(), now, None);
         }
     }
 }
