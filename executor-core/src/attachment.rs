@@ -144,6 +144,16 @@ pub(crate) fn collect_more<T>(attachments: &mut Vec<Attachment>, encode: impl Fn
     result
 }
 
+/// Encodes a message that carries nothing but its bytes.
+#[doc(hidden)]
+pub fn collect_nothing<T>(encode: impl FnOnce() -> T) -> T {
+    // Outside of a scope nothing can be attached in any case.
+    if COLLECTING.with_borrow(Option::is_none) {
+        return encode();
+    }
+    collect_as(Collected::default(), encode).0
+}
+
 fn collect_as<T>(empty: Collected, encode: impl FnOnce() -> T) -> (T, Collected) {
     /// Puts the outer scope back, also when `encode` panics.
     struct Outer(Option<Collected>);

@@ -79,6 +79,38 @@ fn value_from_bytes<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Result<T, St
     Ok(value.expect("the type has just been compared"))
 }
 
+/// Appends a value of the user's as a message of its own, beside which nothing travels unless the caller
+/// [collects](crate::attachment::collect) it. For what carries values besides tasks: queues, pipes.
+///
+/// # Errors
+///
+/// What the value's `Serialize` reports, or its panic, as text; `out` is then as long as before.
+#[doc(hidden)]
+pub fn encode_value<T: Serialize + 'static>(value: &T, out: &mut Vec<u8>) -> Result<(), String> {
+    let before = out.len();
+    let result = match panic::catch(|| value_to_bytes(value, out)) {
+        Ok(result) => result,
+        Err(panic) => Err(panic.to_string()),
+    };
+    if result.is_err() {
+        out.truncate(before);
+    }
+    result
+}
+
+/// The value that [`encode_value`] has written.
+///
+/// # Errors
+///
+/// What the value's `Deserialize` reports, or its panic, as text; or that it did not read all of it.
+#[doc(hidden)]
+pub fn decode_value<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Result<T, String> {
+    match panic::catch(|| value_from_bytes(bytes)) {
+        Ok(result) => result,
+        Err(panic) => Err(panic.to_string()),
+    }
+}
+
 fn from_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     let (value, read) = bincode::serde::decode_from_slice(bytes, config()).map_err(|it| it.to_string())?;
     if read != bytes.len() {
