@@ -177,6 +177,49 @@ impl RobustLock {
         word::check_owner(self);
     }
 
+    /// Takes the lock for some instructions, in which this thread takes no other: it is not linked into the list, but stays
+    /// the *pending* one, of which the kernel takes care just so. Thus nothing in shared memory has to be trusted: no link. An
+    /// owner's death is not noted.
+    #[inline]
+    pub(crate) fn lock_briefly(&self, deadline: Deadline) -> Result<(), NotTaken> {
+        match self.try_lock_briefly() {
+            Err(NotTaken::Busy) => {}
+            done => return done,
+        }
+        let me = list::me();
+        list::begin(me, self);
+        let taken = word::take(self, me.tid(), deadline);
+        if taken.is_err() {
+            list::end(me);
+        }
+        taken.map(drop)
+    }
+
+    /// The same, unless another has it.
+    #[inline]
+    pub(crate) fn try_lock_briefly(&self) -> Result<(), NotTaken> {
+        let me = list::me();
+        list::begin(me, self);
+        let taken = word::try_take(self, me.tid());
+        if taken.is_err() {
+            list::end(me);
+        }
+        taken.map(drop)
+    }
+
+    /// Gives the lock back that this thread has taken [briefly](Self::lock_briefly).
+    #[inline]
+    pub(crate) fn unlock_briefly(&self) {
+        let me = list::me();
+        word::give_back(self, me.tid());
+        list::end(me);
+    }
+
+    /// The kernel's number of the thread that has it, at this moment; zero if none has.
+    pub(crate) fn owner(&self) -> u32 {
+        word::owner(self.word.load(Relaxed))
+    }
+
     /// Whether anybody has it, at this moment.
     pub(crate) fn is_locked(&self) -> bool {
         word::owner(self.word.load(Relaxed)) != 0
