@@ -20,6 +20,7 @@ mod integer;
 mod keeper;
 mod lock;
 mod plain;
+mod queue;
 pub(crate) mod region;
 mod rlock;
 pub(crate) mod robust;
@@ -36,6 +37,7 @@ pub use integer::Integer;
 pub use lock::{Lock, LockGuard};
 pub use rlock::{RLock, RLockGuard, RLockTaskGuard};
 pub use value::{Value, ValueGuard};
+pub use queue::{DoneError, GetError, MAX_ITEM_BYTES, PutError, Queue};
 
 /// Whether this system has what the primitives are made of.
 fn supported() -> Result<(), IpcError> {

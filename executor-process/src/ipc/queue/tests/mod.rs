@@ -1,0 +1,7 @@
+mod heap;
+#[cfg(loom)]
+mod loom;
+#[cfg(not(loom))]
+mod model;
+#[cfg(not(loom))]
+mod shared;
