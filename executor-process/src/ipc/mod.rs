@@ -35,9 +35,9 @@ pub use error::IpcError;
 pub use guard::{ByTask, ByThread, Guard, Holder, OwnerDied, TryLockError};
 pub use integer::Integer;
 pub use lock::{Lock, LockGuard};
+pub use queue::{DoneError, Get, GetError, Join, MAX_ITEM_BYTES, Put, PutError, Queue};
 pub use rlock::{RLock, RLockGuard, RLockTaskGuard};
 pub use value::{Value, ValueGuard};
-pub use queue::{DoneError, GetError, MAX_ITEM_BYTES, PutError, Queue};
 
 /// Whether this system has what the primitives are made of.
 fn supported() -> Result<(), IpcError> {

@@ -9,6 +9,7 @@
 //!    every [`TURN`], and sleeps on some.
 //! 5. A fork leaves the child without this thread; what it waited for are the parent's futures.
 
+use std::any::Any;
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
@@ -19,7 +20,6 @@ use std::time::Duration;
 
 use super::futex::{self, Deadline, MOST_WORDS, Waited};
 use super::keeper::LINGER;
-use super::region::Region;
 use super::robust::PATIENCE;
 
 const TURN: Duration = Duration::from_millis(5);
@@ -40,7 +40,7 @@ struct State {
 struct Entry {
     id: u64,
     /// Keeps the word mapped.
-    _region: Arc<Region>,
+    _owner: Arc<dyn Any + Send + Sync>,
     word: NonNull<AtomicU32>,
     expected: u32,
     deadline: Deadline,
@@ -49,12 +49,12 @@ struct Entry {
     waker: Waker,
 }
 
-// SAFETY: the word is an atomic, which the region keeps mapped.
+// SAFETY: the word is an atomic, which the owner keeps mapped.
 unsafe impl Send for Entry {}
 
 impl Entry {
     fn word(&self) -> &AtomicU32 {
-        // SAFETY: in the region that the entry holds.
+        // SAFETY: in memory of the owner that the entry holds.
         unsafe { self.word.as_ref() }
     }
 }
@@ -76,13 +76,15 @@ pub(super) struct Wait {
 }
 
 impl Wait {
-    /// Has `waker` called when the word of the region is not as expected any more, or may not be.
+    /// Has `waker` called when the word is not as expected any more, or may not be.
+    ///
+    /// The word is in memory that `owner` keeps mapped.
     ///
     /// # Panics
     ///
     /// If no thread can be started.
     pub(super) fn new(
-        region: &Arc<Region>,
+        owner: &Arc<impl Any + Send + Sync>,
         (word, expected): (&AtomicU32, u32),
         deadline: Deadline,
         impatient: bool,
@@ -91,9 +93,9 @@ impl Wait {
         let mut state = state();
         let id = state.next;
         state.next += 1;
-        let (region, waker) = (Arc::clone(region), waker.clone());
+        let (owner, waker) = (Arc::clone(owner), waker.clone());
         let word = NonNull::from(word);
-        state.waits.push(Entry { id, _region: region, word, expected, deadline, impatient, waker });
+        state.waits.push(Entry { id, _owner: owner, word, expected, deadline, impatient, waker });
         if state.runs_in.is_none() {
             thread::Builder::new()
                 .name("executor-waiter".into())

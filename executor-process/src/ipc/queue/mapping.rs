@@ -24,7 +24,6 @@ use std::time::Duration;
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
-use rustix::process::Pid;
 
 use super::mark::MAX_ITEMS;
 use super::memory::{Bell, LockError, Memory, Side};
@@ -270,10 +269,11 @@ impl Mapping {
         }
     }
 
-    /// All words of the layout, for tests that play a process that writes garbage.
+    /// The word of a lock, for tests that play a process that writes garbage.
     #[cfg(test)]
-    pub(super) fn all_words(&self) -> &[AtomicU64] {
-        self.first.words(0, (self.first.bytes / 8) as u32)
+    pub(super) fn lock_word(&self, side: Side) -> &AtomicU64 {
+        let offset = std::ptr::from_ref(self.lock_of(side)).addr() - self.first.address.addr().get();
+        &self.first.words(offset, 1)[0]
     }
 }
 
@@ -311,24 +311,15 @@ impl Mapping {
     fn lock_patiently(&self, side: Side, deadline: Deadline) -> Result<(), LockError> {
         let lock = self.lock_of(side);
         loop {
-            let holder = lock.owner();
             match lock.lock_briefly(deadline.or_after(SUSPICIOUS)) {
                 Ok(()) => return Ok(()),
                 Err(NotTaken::Mine) => return Err(LockError::HeldByItself),
                 Err(_) if deadline.has_passed() => return Err(LockError::TimedOut),
-                // The kernel frees the locks of the dead. What it did not free was never theirs.
-                Err(_) if holder != 0 && holder == lock.owner() && !exists(holder) => {
-                    return Err(LockError::NoSuchHolder);
-                }
-                Err(_) => {}
+                // The kernel frees the locks of the dead. What it did not free was written by somebody who never held it.
+                Err(_) => lock.check_owner(),
             }
         }
     }
-}
-
-fn exists(thread: u32) -> bool {
-    let thread = i32::try_from(thread).ok().and_then(Pid::from_raw);
-    thread.is_some_and(|thread| rustix::process::test_kill_process(thread) != Err(Errno::SRCH))
 }
 
 impl Memory for Mapping {

@@ -101,8 +101,6 @@ pub(super) trait Memory: Debug + Send + Sync + 'static {
 pub(super) enum LockError {
     #[error("the time is up")]
     TimedOut,
-    #[error("the lock is held by a thread that does not exist")]
-    NoSuchHolder,
     #[error("the lock says that this very thread holds it")]
     HeldByItself,
 }

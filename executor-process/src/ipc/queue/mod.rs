@@ -13,6 +13,7 @@
 //! ```
 
 mod error;
+mod future;
 mod mapping;
 mod mark;
 mod memory;
@@ -35,6 +36,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use error::{DoneError, GetError, PutError};
+pub use future::{Get, Join, Put};
 
 use self::mapping::Mapping;
 use self::mark::MAX_ITEMS;
@@ -193,6 +195,15 @@ impl<T> Queue<T> {
     pub fn join_timeout(&self, timeout: Duration) -> Result<bool, DoneError> {
         wait::join(&self.memory, Deadline::after(timeout))
     }
+
+    /// Waits until every item that was put is done.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost if the future is dropped.
+    pub fn join_async(&self) -> Join<T> {
+        Join::new(self.clone())
+    }
 }
 
 impl<T: Serialize + 'static> Queue<T> {
@@ -241,6 +252,19 @@ impl<T: Serialize + 'static> Queue<T> {
 
     fn put_until(&self, item: T, deadline: Deadline) -> Result<(), PutError<T>> {
         encoded(item, |bytes| wait::push(&self.memory, bytes, deadline))
+    }
+
+    /// Puts an item at the end, and waits for room if need be. The item is encoded now, not when the future is polled.
+    ///
+    /// # Errors
+    ///
+    /// [`PutError`], with the item, which was not put then; never [`Full`](PutError::Full).
+    ///
+    /// # Cancel safety
+    ///
+    /// The item was put if and only if the future was ready. It is lost with the future.
+    pub fn put_async(&self, item: T) -> Put<T> {
+        Put::new(self.clone(), item)
     }
 }
 
@@ -293,6 +317,19 @@ impl<T: DeserializeOwned + 'static> Queue<T> {
                 GetError::Decode { type_name: std::any::type_name::<T>(), message }
             })
         })
+    }
+
+    /// Takes the item at the front, and waits for one if need be.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost if the future is dropped: an item is taken only by the poll that returns it.
+    pub fn get_async(&self) -> Get<T> {
+        Get::new(self.clone())
     }
 }
 

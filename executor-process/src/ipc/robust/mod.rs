@@ -215,11 +215,6 @@ impl RobustLock {
         list::end(me);
     }
 
-    /// The kernel's number of the thread that has it, at this moment; zero if none has.
-    pub(crate) fn owner(&self) -> u32 {
-        word::owner(self.word.load(Relaxed))
-    }
-
     /// Whether anybody has it, at this moment.
     pub(crate) fn is_locked(&self) -> bool {
         word::owner(self.word.load(Relaxed)) != 0

@@ -1,3 +1,5 @@
+#[cfg(not(loom))]
+mod async_twins;
 mod heap;
 #[cfg(loom)]
 mod loom;
