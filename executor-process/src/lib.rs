@@ -15,6 +15,7 @@
 //! | `worker` | the worker's side: the loop that runs tasks, its host, its writer |
 //! | `board`, `transport` | the shared page and the channel between the two |
 //! | `sys` | starting, watching and ending processes, by each start method |
+//! | `process` | [`Process`]: one function in a process of its own |
 //! | [`ipc`] | locks, values, memory that processes share |
 //! | [`limits`] | how many workers, how much memory |
 //!
@@ -34,6 +35,7 @@ mod init;
 pub mod ipc;
 pub mod limits;
 mod pool;
+mod process;
 #[doc(hidden)]
 pub mod sys;
 #[doc(hidden)]
@@ -43,4 +45,5 @@ mod worker;
 pub use config::{ProcessConfig, SCHEME, StartMethod};
 pub use init::init;
 pub use pool::ProcessExecutor;
-pub use sys::{ForkError, ForkPoint};
+pub use process::{Output, Process, ProcessBuilder, ProcessError};
+pub use sys::{Exit, ForkError, ForkPoint};

@@ -61,7 +61,7 @@ pub use executor_remote as remote;
 pub use executor_thread as thread;
 
 #[cfg(feature = "process")]
-pub use executor_process::{ProcessConfig, ProcessExecutor, ipc};
+pub use executor_process::{ForkPoint, Process, ProcessConfig, ProcessExecutor, StartMethod, ipc};
 #[cfg(feature = "remote")]
 pub use executor_remote::{Agent, AgentConfig, RemoteConfig, RemoteExecutor};
 #[cfg(feature = "thread")]

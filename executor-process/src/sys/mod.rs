@@ -33,7 +33,9 @@ mod zygote;
 pub use child::{Child, Exit};
 pub use output::{Captured, Capturer, OutputPipe, Section, Tail};
 pub use spawn::{Output, SpawnError, Spawned, WorkerCommand};
+pub(crate) use spawn::{program_name, watch_forked, watch_or_end};
 pub use starter::{Origin, Starter};
+pub(crate) use zygote::require_one_thread;
 pub use zygote::{ForkError, ForkPoint};
 
 use std::io;
@@ -64,10 +66,13 @@ pub(crate) enum Role {
     Worker,
     /// A process that forks workers.
     Zygote,
+    /// A process that runs one function.
+    Process,
 }
 
 impl Role {
-    const ALL: [(Self, &str); 2] = [(Self::Worker, "worker"), (Self::Zygote, "zygote")];
+    const ALL: [(Self, &str); 3] =
+        [(Self::Worker, "worker"), (Self::Zygote, "zygote"), (Self::Process, "process")];
 
     fn name(self) -> &'static str {
         Self::ALL[self as usize].1

@@ -261,13 +261,20 @@ impl WorkerCommand {
     }
 
     fn shown_program(&self) -> String {
-        let path = if self.program == Path::new("/proc/self/exe") {
-            std::env::args_os().next().map(PathBuf::from).unwrap_or_default()
-        } else {
-            self.program.clone()
-        };
-        path.file_name().map_or_else(|| "executor".into(), |name| name.to_string_lossy().into_owned())
+        match self.program == Path::new("/proc/self/exe") {
+            true => program_name(),
+            false => shown(&self.program),
+        }
     }
+}
+
+/// This program's name, as it was started.
+pub(crate) fn program_name() -> String {
+    shown(&std::env::args_os().next().map(PathBuf::from).unwrap_or_default())
+}
+
+fn shown(path: &Path) -> String {
+    path.file_name().map_or_else(|| "executor".into(), |name| name.to_string_lossy().into_owned())
 }
 
 /// A started worker.
@@ -296,7 +303,7 @@ pub(super) struct Berth {
 }
 
 /// Takes a fresh child over by pidfd. Its pid is still its own, as nobody but us reaps it.
-fn watch_or_end(process: &mut std::process::Child) -> Result<Child, SpawnError> {
+pub(crate) fn watch_or_end(process: &mut std::process::Child) -> Result<Child, SpawnError> {
     let watched = watch(process.id());
     if watched.is_err() {
         // No descriptors left, or a kernel before 5.3: end it the old way.

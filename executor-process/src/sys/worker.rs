@@ -91,6 +91,8 @@ pub enum Entered {
     Program,
     /// A worker of a pool; a zygote's fork, or started by itself.
     Worker(WorkerChannel),
+    /// A process that runs one function, which comes through the socket.
+    Process(OwnedFd),
 }
 
 /// Makes a worker of a process that was started as one.
@@ -126,6 +128,7 @@ pub fn enter() -> Result<Entered, EnterError> {
     match mark.role {
         Role::Worker => settle(socket).map(Entered::Worker),
         Role::Zygote => Zygote::new(socket, mark.parent, Title::find()).serve().map(Entered::Worker),
+        Role::Process => Ok(Entered::Process(socket)),
     }
 }
 
@@ -159,6 +162,7 @@ pub(crate) fn exit(code: i32) -> ! {
     if !IS_FORK.load(Ordering::Acquire) {
         std::process::exit(code)
     }
+    crate::process::end_all();
     fork::flush_streams();
     // SAFETY: ends the process.
     unsafe { libc::_exit(code) }
@@ -172,6 +176,14 @@ pub(crate) fn refuse(error: &EnterError) -> ! {
     }
     eprintln!("this process cannot be a worker: {}", super::error_chain(error));
     exit(70)
+}
+
+/// An error for a fork that cannot follow the program; one whose program is gone leaves.
+pub(crate) fn refuse_if_orphaned(error: EnterError) -> io::Error {
+    if let EnterError::Orphaned = error {
+        refuse(&error)
+    }
+    io::Error::other(super::error_chain(&error))
 }
 
 /// The threads of this process. A thread that has been joined is still listed for some microseconds; it is waited for.
@@ -295,7 +307,7 @@ fn limit_address_space(bytes: Option<u64>) -> Result<(), EnterError> {
 
 /// Shows a fork of the program, whose arguments are the program's, as the worker of this name where there is room: in place
 /// of the program's name.
-pub(super) fn show_as(name: &str) {
+pub(crate) fn show_as(name: &str) {
     /// What the kernel keeps.
     const ROOM: usize = 15;
     let Ok(program) = std::fs::read_to_string("/proc/self/comm") else { return };

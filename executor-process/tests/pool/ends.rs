@@ -9,7 +9,8 @@ use executor_process::ProcessExecutor;
 use futures::executor::block_on;
 
 use crate::support::{
-    Gate, Program, await_ends, children, children_of, eventually, gated, outcome, pid, value, watch, workers,
+    Gate, Program, all_children_of, await_ends, children, children_of, eventually, gated, outcome, pid,
+    value, watch, workers,
 };
 
 crate::tests![
@@ -34,9 +35,11 @@ fn no_worker_survives_a_parent_that_is_killed() {
     let mut program = Program::start("parent", &[("TEST_GATE", &gate.address())]);
     gate.next();
     gate.next();
-    let workers = workers_of(&program);
+    let mut processes = workers_of(&program);
+    // With what they are forked from.
+    processes.extend(all_children_of(&program.child.id().to_string()).into_iter().map(watch));
     program.child.kill().expect("it runs");
-    await_ends("the workers have ended", workers);
+    await_ends("the workers have ended", processes);
     assert_eq!(program.child.wait().expect("our child").code(), None);
 }
 

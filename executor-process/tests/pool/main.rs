@@ -9,6 +9,7 @@ mod channel;
 mod deaths;
 mod ends;
 mod ledger;
+mod methods;
 mod nesting;
 mod output;
 mod recycling;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         recycling::TESTS,
         output::TESTS,
         starts::TESTS,
+        methods::TESTS,
         nesting::TESTS,
         ends::TESTS,
         channel::TESTS,

@@ -38,6 +38,7 @@ pub fn after_init() {
         Ok("dropper") => dropper(),
         Ok("leaver") => leaver(),
         Ok("burden") => burden(),
+        Ok("forker") => crate::methods::forker(),
         Ok(other) => panic!("unknown role {other}"),
         Err(_) => {}
     }

@@ -23,6 +23,7 @@ pub fn take_over() {
             serve(channel)
         }
         Ok(Entered::Program) => assert!(!unentered && !worker::is_worker() && !worker::is_unentered()),
+        Ok(Entered::Process(_)) => panic!("no test starts one"),
         Err(EnterError::Orphaned) => std::process::exit(ORPHANED),
         Err(EnterError::Protocol { ours: 1, theirs: 99 }) => std::process::exit(OTHER_PROTOCOL),
         Err(other) => panic!("{other}"),

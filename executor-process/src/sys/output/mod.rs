@@ -30,7 +30,7 @@ pub use tail::Tail;
 pub use worker::{Capturer, Section};
 
 /// Random bytes with which a worker's marks begin.
-pub(super) type Nonce = [u8; 16];
+pub(crate) type Nonce = [u8; 16];
 
 /// Marks the sections of one worker's output.
 pub(super) fn draw_nonce() -> Nonce {

@@ -29,7 +29,7 @@ pub struct OutputPipe {
 
 impl OutputPipe {
     /// Without `capture`, everything is forwarded.
-    pub(in crate::sys) fn new(pipe: OwnedFd, capture: Option<(Nonce, usize)>) -> io::Result<Self> {
+    pub(crate) fn new(pipe: OwnedFd, capture: Option<(Nonce, usize)>) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&pipe, true)?;
         let sections = capture.map(|(nonce, limit)| Sections::new(nonce, limit));
         Ok(Self { pipe, tail: Tail::default(), sections })

@@ -33,6 +33,7 @@ use std::time::Instant;
 use super::{Child, SpawnError, WorkerCommand};
 pub(super) use link::{FromZygote, Received};
 use link::{Link, ToZygote};
+pub(crate) use point::require_one_thread;
 pub use point::{ForkError, ForkPoint};
 pub(super) use serve::Zygote;
 pub(super) use title::Title;
