@@ -42,6 +42,16 @@ impl Deadline {
         }
     }
 
+    /// How long it is until then; `None` if there is no end.
+    pub(crate) fn left(self) -> Option<Timespec> {
+        let end = self.0?;
+        Some(
+            end.checked_sub(now())
+                .filter(|left| left.tv_sec >= 0)
+                .unwrap_or(Timespec { tv_sec: 0, tv_nsec: 0 }),
+        )
+    }
+
     /// Whether it is over.
     pub(crate) fn has_passed(self) -> bool {
         self.0.is_some_and(|end| end <= now())

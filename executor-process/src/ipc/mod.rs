@@ -19,6 +19,7 @@ pub(crate) mod handle;
 mod integer;
 mod keeper;
 mod lock;
+mod pipe;
 mod plain;
 mod queue;
 pub(crate) mod region;
@@ -35,6 +36,9 @@ pub use error::IpcError;
 pub use guard::{ByTask, ByThread, Guard, Holder, OwnerDied, TryLockError};
 pub use integer::Integer;
 pub use lock::{Lock, LockGuard};
+pub use pipe::{
+    MAX_MESSAGE_BYTES, PipeEnd, PipeReader, PipeWriter, Recv, RecvError, Send, SendError, duplex, pipe,
+};
 pub use queue::{DoneError, Get, GetError, Join, MAX_ITEM_BYTES, Put, PutError, Queue};
 pub use rlock::{RLock, RLockGuard, RLockTaskGuard};
 pub use value::{Value, ValueGuard};

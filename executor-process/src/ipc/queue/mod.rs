@@ -53,7 +53,7 @@ const TRY: Duration = Duration::from_secs(1);
 /// A first-in, first-out queue between processes of this machine.
 ///
 /// Cloning gives another handle of the same queue, and so does sending it: in the argument or the result of a task of a
-/// process pool, to a `Process`, through a pipe. The queue exists as long as a handle does, in whatever
+/// process pool, to a `Process`, through a [pipe](super::pipe()). The queue exists as long as a handle does, in whatever
 /// process, and leaves nothing behind.
 ///
 /// Items are encoded as task arguments are. Items of one producer are got in the order in which it put them. Each item is got by
@@ -76,7 +76,7 @@ const TRY: Duration = Duration::from_secs(1);
 /// # What items can hold
 ///
 /// Anything that serialises, but not handles of things of this machine, as their descriptors cannot wait in memory: putting one is
-/// a [`PutError::Encode`]. Send these through a pipe. A [`Blob`](executor_core::Blob) is copied.
+/// a [`PutError::Encode`]. Send these through a [pipe](super::pipe()). A [`Blob`](executor_core::Blob) is copied.
 ///
 /// # Examples
 ///

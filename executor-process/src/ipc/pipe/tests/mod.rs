@@ -1,0 +1,3 @@
+mod futures;
+mod hostile;
+mod messages;
