@@ -66,6 +66,16 @@ fn swap_prints_what_the_readme_says_for_each_file() {
 }
 
 #[test]
+fn queue_prints_what_the_readme_says() {
+    assert_prints("queue", &[], &expected("queue", 0));
+}
+
+#[test]
+fn pipe_prints_what_the_readme_says() {
+    assert_prints("pipe", &[], &expected("pipe", 0));
+}
+
+#[test]
 fn cluster_prints_what_the_readme_says() {
     assert_prints("cluster", &[], &expected("cluster", 0));
 }
