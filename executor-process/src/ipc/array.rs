@@ -22,7 +22,9 @@ use bytemuck::Pod;
 
 use super::error::IpcError;
 use super::futex::Deadline;
-use super::guard::{self, ByTask, ByThread, Holder, LockAsync, OwnerDied, TryLockError, handle, sealed};
+use super::guard::{
+    self, ByTask, ByThread, FromHolder, Holder, LockAsync, OwnerDied, TryLockError, handle, sealed,
+};
 use super::integer::{Integer, Operations, atomic_methods};
 use super::region::{Kind, Region};
 use super::robust::RobustLock;
@@ -104,10 +106,7 @@ impl<T: Pod> Array<T> {
 
     fn of(region: Arc<Region>) -> Self {
         const { assert!(align_of::<T>() <= 128) };
-        let length = region.at::<AtomicU64>(LENGTH).load(Relaxed);
-        // What the region says holds only if it fits: the size cannot change, the number could be anything.
-        let most = (region.body_len() - DATA).checked_div(size_of::<T>()).unwrap_or(usize::MAX);
-        let length = usize::try_from(length).unwrap_or(usize::MAX).min(most);
+        let length = length::<T>(&region);
         Self { region, length, data: PhantomData }
     }
 
@@ -136,7 +135,7 @@ impl<T: Pod> Array<T> {
     /// If this thread holds it already.
     #[track_caller]
     pub fn lock(&self) -> Result<ArrayGuard<T, ByThread<'_>>, OwnerDied<ArrayGuard<T, ByThread<'_>>>> {
-        OwnerDied::check(self.guard(guard::lock(&self.region)))
+        OwnerDied::check(ArrayGuard::from_holder(guard::lock(&self.region)))
     }
 
     /// Takes the lock unless somebody, this thread included, holds it.
@@ -145,7 +144,7 @@ impl<T: Pod> Array<T> {
     ///
     /// [`WouldBlock`](TryLockError::WouldBlock), or [`OwnerDied`](TryLockError::OwnerDied).
     pub fn try_lock(&self) -> Result<ArrayGuard<T, ByThread<'_>>, TryLockError<ArrayGuard<T, ByThread<'_>>>> {
-        Ok(OwnerDied::check(self.guard(guard::try_lock(&self.region)?))?)
+        Ok(OwnerDied::check(ArrayGuard::from_holder(guard::try_lock(&self.region)?))?)
     }
 
     /// Takes the lock if it becomes free in time.
@@ -167,7 +166,7 @@ impl<T: Pod> Array<T> {
         timeout: Duration,
     ) -> Result<ArrayGuard<T, ByThread<'_>>, TryLockError<ArrayGuard<T, ByThread<'_>>>> {
         let holder = guard::lock_until(&self.region, Deadline::after(timeout))?;
-        Ok(OwnerDied::check(self.guard(holder))?)
+        Ok(OwnerDied::check(ArrayGuard::from_holder(holder))?)
     }
 
     /// Takes the lock for a task: the guard may be held across `.await` and moved to other threads.
@@ -183,19 +182,12 @@ impl<T: Pod> Array<T> {
         &self,
     ) -> impl Future<Output = Result<ArrayGuard<T, ByTask>, OwnerDied<ArrayGuard<T, ByTask>>>> + use<T> {
         let lock = LockAsync::new(&self.region);
-        let this = self.clone();
-        async move { OwnerDied::check(this.guard(ByTask::new(lock.await))) }
+        async move { OwnerDied::check(ArrayGuard::from_holder(ByTask::new(lock.await))) }
     }
 
     /// Whether somebody holds the lock at this moment; for display, as the answer may be wrong when it arrives.
     pub fn is_locked(&self) -> bool {
         self.region.at::<RobustLock>(0).is_locked()
-    }
-
-    /// Rule 1.
-    fn guard<H: Holder>(&self, holder: H) -> ArrayGuard<T, H> {
-        holder.region().keep_operations_out();
-        ArrayGuard { length: self.length, holder, data: PhantomData }
     }
 }
 
@@ -211,6 +203,13 @@ impl<T: Integer> Array<T> {
         assert!(index < self.length, "element {index} of an Array of {}", self.length);
         Element { array: self, index }
     }
+}
+
+/// How many elements the region has. What it says holds only if it fits: the size cannot change, the number could.
+fn length<T>(region: &Region) -> usize {
+    let length = region.at::<AtomicU64>(LENGTH).load(Relaxed);
+    let most = (region.body_len() - DATA).checked_div(size_of::<T>()).unwrap_or(usize::MAX);
+    usize::try_from(length).unwrap_or(usize::MAX).min(most)
 }
 
 fn is_whole<T>(region: &Region) -> bool {
@@ -368,5 +367,17 @@ impl<T: Pod, H: Holder> sealed::Holds for ArrayGuard<T, H> {
 
     fn region(&self) -> &Region {
         self.holder.region()
+    }
+}
+
+impl<T: Pod, H: Holder> FromHolder<H> for ArrayGuard<T, H> {
+    /// Rule 1.
+    fn from_holder(holder: H) -> Self {
+        holder.region().keep_operations_out();
+        Self { length: length::<T>(holder.region()), holder, data: PhantomData }
+    }
+
+    fn holder(&self) -> &H {
+        &self.holder
     }
 }

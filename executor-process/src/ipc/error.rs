@@ -38,6 +38,14 @@ pub enum IpcError {
         /// The most that is possible.
         most: u64,
     },
+    /// A name that no file of `/dev/shm` can have.
+    #[error(
+        "{name:?} cannot name a SharedMemory: a name has 1 to 255 bytes, without `/` and zero, and is not `.` or `..`"
+    )]
+    Name {
+        /// The name.
+        name: String,
+    },
     /// This system lacks what the primitives are made of.
     #[error("the primitives of `ipc` cannot work here: {reason}")]
     Unsupported {
@@ -59,6 +67,8 @@ fn remedy(error: &io::Error) -> &'static str {
         }
         Some(Errno::NFILE) => ": the system has as many open files as it may have (`fs.file-max`)",
         Some(Errno::NOMEM | Errno::NOSPC) => ": memory is exhausted, or a limit on it is reached",
+        Some(Errno::EXIST) => ": the name exists; if its creator is gone, `SharedMemory::unlink` removes it",
+        Some(Errno::NOENT) => ": there is no such name, or no /dev/shm",
         _ => "",
     }
 }

@@ -61,11 +61,6 @@ impl<G: Guard> OwnerDied<G> {
     pub(super) fn check(guard: G) -> Result<G, Self> {
         if guard.robust().is_damaged() { Err(Self { guard }) } else { Ok(guard) }
     }
-
-    /// The same report for a guard that is made of this one.
-    pub(super) fn map<H: Guard>(self, make: impl FnOnce(G) -> H) -> OwnerDied<H> {
-        OwnerDied { guard: make(self.guard) }
-    }
 }
 
 impl<G> fmt::Debug for OwnerDied<G> {
@@ -109,16 +104,6 @@ impl<G> fmt::Debug for TryLockError<G> {
     }
 }
 
-impl<G: Guard> TryLockError<G> {
-    pub(super) fn map<H: Guard>(self, make: impl FnOnce(G) -> H) -> TryLockError<H> {
-        match self {
-            Self::OwnerDied(died) => TryLockError::OwnerDied(died.map(make)),
-            Self::WouldBlock => TryLockError::WouldBlock,
-            Self::TimedOut => TryLockError::TimedOut,
-        }
-    }
-}
-
 pub(super) mod sealed {
     use super::{Region, RobustLock};
 
@@ -131,6 +116,15 @@ pub(super) mod sealed {
         #[expect(private_interfaces, reason = "nobody outside can name this trait")]
         fn region(&self) -> &Region;
     }
+}
+
+/// A guard that can be made of whatever holds the lock; so a [`Condition`](super::Condition) can give the lock back and take it
+/// again. Cannot be implemented elsewhere.
+pub trait FromHolder<H: Holder>: sealed::Holds + Sized {
+    #[doc(hidden)]
+    fn from_holder(holder: H) -> Self;
+    #[doc(hidden)]
+    fn holder(&self) -> &H;
 }
 
 /// A guard of one of the locks of this module. Cannot be implemented elsewhere.
@@ -153,6 +147,10 @@ impl<'a> ByThread<'a> {
     pub(super) fn new(region: &'a Region, held: Held<'a>) -> Self {
         region.pin_by_lock(true);
         Self { held: ManuallyDrop::new(held), region }
+    }
+
+    pub(super) fn borrowed_region(&self) -> &'a Region {
+        self.region
     }
 }
 

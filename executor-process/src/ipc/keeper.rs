@@ -100,6 +100,11 @@ impl Kept {
         &self.region
     }
 
+    /// False in the child of a fork, which has a copy.
+    pub(super) fn is_of_this_process(&self) -> bool {
+        state().keeper.is_some_and(|keeper| keeper.me.tid() == self.tid)
+    }
+
     fn give_back_by(&self, how: impl FnOnce(&RobustLock, Me)) {
         let mut state = state();
         let Some(keeper) = state.keeper.filter(|keeper| keeper.me.tid() == self.tid) else { return };

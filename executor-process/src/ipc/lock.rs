@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::error::IpcError;
 use super::futex::Deadline;
-use super::guard::{self, ByTask, ByThread, Holder, LockAsync, OwnerDied, TryLockError, handle, sealed};
+use super::guard::{
+    self, ByTask, ByThread, FromHolder, Holder, LockAsync, OwnerDied, TryLockError, handle, sealed,
+};
 use super::region::{Kind, Region};
 use super::robust::RobustLock;
 
@@ -164,5 +166,15 @@ impl<H: Holder> sealed::Holds for LockGuard<H> {
 
     fn region(&self) -> &Region {
         self.holder.region()
+    }
+}
+
+impl<H: Holder> FromHolder<H> for LockGuard<H> {
+    fn from_holder(holder: H) -> Self {
+        Self { holder }
+    }
+
+    fn holder(&self) -> &H {
+        &self.holder
     }
 }

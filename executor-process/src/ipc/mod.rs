@@ -9,10 +9,12 @@
 //!
 //! Linux 5.16 or later.
 
-#![allow(dead_code, reason = "the primitives on this base follow")]
-
 mod array;
+mod barrier;
+mod bell;
+mod condition;
 mod error;
+mod event;
 pub(crate) mod futex;
 mod guard;
 pub(crate) mod handle;
@@ -21,10 +23,14 @@ mod keeper;
 mod lock;
 mod pipe;
 mod plain;
+#[allow(dead_code, reason = "for its models")]
 mod queue;
+mod record;
 pub(crate) mod region;
 mod rlock;
 pub(crate) mod robust;
+mod semaphore;
+mod shared_memory;
 mod value;
 mod waiter;
 
@@ -32,8 +38,11 @@ mod waiter;
 pub use bytemuck;
 
 pub use array::{Array, ArrayGuard, Element};
+pub use barrier::{Arrival, Barrier, Break, BrokenBarrier};
+pub use condition::Condition;
 pub use error::IpcError;
-pub use guard::{ByTask, ByThread, Guard, Holder, OwnerDied, TryLockError};
+pub use event::Event;
+pub use guard::{ByTask, ByThread, FromHolder, Guard, Holder, OwnerDied, TryLockError};
 pub use integer::Integer;
 pub use lock::{Lock, LockGuard};
 pub use pipe::{
@@ -41,6 +50,8 @@ pub use pipe::{
 };
 pub use queue::{DoneError, Get, GetError, Join, MAX_ITEM_BYTES, Put, PutError, Queue};
 pub use rlock::{RLock, RLockGuard, RLockTaskGuard};
+pub use semaphore::{BoundedSemaphore, NoPermit, Permit, ReleasedTooOften, Semaphore, TaskPermit};
+pub use shared_memory::SharedMemory;
 pub use value::{Value, ValueGuard};
 
 /// Whether this system has what the primitives are made of.

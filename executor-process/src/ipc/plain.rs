@@ -20,6 +20,7 @@ const fn unit(size: usize) -> usize {
 /// # Safety
 ///
 /// The place is shared memory, as large as `T`, aligned to 8, and accessed by atomics of the same unit only while this runs.
+#[inline]
 pub(super) unsafe fn read<T: Pod>(from: NonNull<u8>) -> T {
     let mut value = T::zeroed();
     let unit = unit(size_of::<T>());
@@ -43,6 +44,7 @@ pub(super) unsafe fn read<T: Pod>(from: NonNull<u8>) -> T {
 /// # Safety
 ///
 /// As for [`read`].
+#[inline]
 pub(super) unsafe fn write<T: Pod>(to: NonNull<u8>, value: &T) {
     let unit = unit(size_of::<T>());
     for (index, bytes) in bytemuck::bytes_of(value).chunks_exact(unit).enumerate() {

@@ -22,7 +22,7 @@
 mod tests;
 
 use std::collections::HashMap;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
@@ -83,7 +83,6 @@ pub(crate) struct Region {
     kind: &'static Kind,
     /// Set by whoever holds the region's one lock, with plain stores: see [`Region::pin_by_lock`].
     locked: AtomicBool,
-    pins: AtomicUsize,
     /// For `array`: operations on elements that are under way in this process, and [`GUARDED`].
     operations: AtomicUsize,
 }
@@ -198,7 +197,6 @@ impl Region {
             descriptors,
             kind,
             locked: AtomicBool::new(false),
-            pins: AtomicUsize::new(0),
             operations: AtomicUsize::new(0),
         })
     }
@@ -254,7 +252,8 @@ impl Region {
     }
 
     /// The memfd.
-    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+    #[cfg(test)]
+    pub(crate) fn fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.descriptors.fds()[0].as_fd()
     }
 
@@ -267,11 +266,6 @@ impl Region {
     #[inline]
     pub(crate) fn pin_by_lock(&self, held: bool) {
         self.locked.store(held, Ordering::Relaxed);
-    }
-
-    /// Notes one more guard that exists in this process (rule 3).
-    pub(crate) fn pin(&self) {
-        self.pins.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The only owner of the region's lock has a guard now that derefs to the data. Waits until no operation is under way,
@@ -302,11 +296,6 @@ impl Region {
     pub(crate) fn leave_operation(&self) {
         self.operations.fetch_sub(1, Ordering::SeqCst);
     }
-
-    /// Takes one [`pin`](Self::pin) back.
-    pub(crate) fn unpin(&self) {
-        self.pins.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 impl Drop for Region {
@@ -318,7 +307,7 @@ impl Drop for Region {
                 mapped.remove(&self.key);
             }
         }
-        if *self.locked.get_mut() || *self.pins.get_mut() > 0 {
+        if *self.locked.get_mut() {
             return;
         }
         // SAFETY: exactly the range that `map` got; nobody holds a reference or a link into it (rule 3).

@@ -11,7 +11,9 @@ use bytemuck::Pod;
 
 use super::error::IpcError;
 use super::futex::Deadline;
-use super::guard::{self, ByTask, ByThread, Holder, LockAsync, OwnerDied, TryLockError, handle, sealed};
+use super::guard::{
+    self, ByTask, ByThread, FromHolder, Holder, LockAsync, OwnerDied, TryLockError, handle, sealed,
+};
 use super::integer::{Integer, Operations, atomic_methods};
 use super::plain;
 use super::region::{Kind, Region};
@@ -266,5 +268,15 @@ impl<T: Pod, H: Holder> sealed::Holds for ValueGuard<T, H> {
 
     fn region(&self) -> &Region {
         self.holder.region()
+    }
+}
+
+impl<T: Pod, H: Holder> FromHolder<H> for ValueGuard<T, H> {
+    fn from_holder(holder: H) -> Self {
+        Self::new(holder)
+    }
+
+    fn holder(&self) -> &H {
+        &self.holder
     }
 }

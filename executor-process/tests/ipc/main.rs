@@ -9,6 +9,7 @@ mod left_behind;
 mod locks;
 mod support;
 mod values;
+mod waits;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -17,7 +18,7 @@ use support::Leftovers;
 
 fn main() -> ExitCode {
     let filters: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    let tests: Vec<_> = [locks::TESTS, values::TESTS, left_behind::TESTS]
+    let tests: Vec<_> = [locks::TESTS, values::TESTS, waits::TESTS, left_behind::TESTS]
         .concat()
         .into_iter()
         .filter(|(name, _)| filters.is_empty() || filters.iter().any(|filter| name.contains(filter)))

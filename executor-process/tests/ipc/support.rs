@@ -52,6 +52,19 @@ impl Child {
         assert_eq!(self.end().exit_status(), Some(0), "the child panicked");
     }
 
+    /// Ends it, if it has not done what it was to do.
+    pub fn kill_or_join(self) {
+        rustix::process::kill_process(self.pid, Signal::KILL).expect("our child");
+        let end = self.end();
+        assert!(end.terminating_signal() == Some(libc::SIGKILL) || end.exit_status() == Some(0), "{end:?}");
+    }
+
+    /// Whether it has done what it was to do.
+    fn has_ended(&self) -> bool {
+        let process = rustix::process::pidfd_open(self.pid, PidfdFlags::empty()).expect("our child");
+        is_readable_within(Duration::ZERO, &process)
+    }
+
     #[track_caller]
     fn end(self) -> WaitStatus {
         let process = rustix::process::pidfd_open(self.pid, PidfdFlags::empty()).expect("our child");
@@ -64,11 +77,11 @@ impl Child {
         ended.expect("it has ended").1
     }
 
-    /// Waits until its main thread sleeps in the kernel for a futex.
+    /// Waits until its main thread sleeps in the kernel for a futex, or has ended.
     pub fn await_sleep(&self) {
         let wchan = format!("/proc/{}/wchan", self.pid.as_raw_nonzero());
         eventually("the child sleeps", || {
-            std::fs::read_to_string(&wchan).is_ok_and(|place| place.contains("futex"))
+            std::fs::read_to_string(&wchan).is_ok_and(|place| place.contains("futex")) || self.has_ended()
         });
     }
 }
@@ -101,6 +114,13 @@ impl Signals {
             .read_exact(&mut number)
             .expect("a pipe");
         number[0]
+    }
+}
+
+impl Signals {
+    /// Whether nothing has happened that was not waited for.
+    pub fn is_quiet(&self) -> bool {
+        !is_readable_within(Duration::ZERO, &self.read)
     }
 }
 

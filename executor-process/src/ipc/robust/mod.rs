@@ -32,7 +32,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};
 
 use super::futex::{self, Deadline, Waited};
 use super::region::Shared;
-pub(crate) use list::{Me, forget, me, supported};
+pub(crate) use list::{Me, begin_waiting, end, forget, me, supported};
 use word::Cell;
 pub(crate) use word::PATIENCE;
 
@@ -221,7 +221,7 @@ impl RobustLock {
     }
 
     /// Whether this thread has it.
-    #[inline]
+    #[cfg(test)]
     pub(crate) fn is_mine(&self) -> bool {
         word::owner(self.word.load(Relaxed)) == list::me().tid()
     }
