@@ -9,6 +9,8 @@ use std::time::Instant;
 pub(super) struct Plan {
     /// Indices of workers to be started.
     pub(super) starts: VecDeque<u32>,
+    /// How many workers have been started and have not said a word.
+    pub(super) starting: usize,
     /// Workers whose sockets are full: they are to be waited for.
     pub(super) full: Vec<u64>,
     /// After a shutdown: everything is resolved, and the workers have been told to leave.
@@ -22,6 +24,7 @@ impl Plan {
     pub(super) fn follow(&mut self, newer: Plan) {
         self.starts.extend(newer.starts);
         self.full.extend(newer.full);
+        self.starting = newer.starting;
         self.is_drained = newer.is_drained;
         self.until = newer.until;
     }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use executor_core::{Printed, WorkerLoss};
 use rustix::event::epoll;
@@ -22,6 +22,11 @@ use crate::transport::{Channel, FrameReader, Received, SocketChannel};
 /// How many of a worker's last lines an error quotes: the reason of an abort, and the trace behind it, which has two lines
 /// a frame.
 const TAIL_LINES: usize = 100;
+
+/// With as many workers being started as there are CPUs, the next start waits for one of them to be ready, and so long at
+/// the most: more processes that start at a time only take turns, and the first of them is ready later. Some times what
+/// one takes.
+const STAGGER: Duration = Duration::from_millis(3);
 
 /// Starts the pool's thread, which starts the workers, from `origin`.
 pub(super) fn start(pool: &Arc<Pool>, origin: Origin) -> io::Result<()> {
@@ -83,6 +88,9 @@ struct Reaper {
     starting: HashMap<u64, u32>,
     ios: HashMap<u64, Io>,
     next_id: u64,
+    last_start: Instant,
+    /// How many CPUs this process may use.
+    cpus: usize,
     oom: Option<OomWatch>,
     plan: Plan,
     /// The plan has to be made anew.
@@ -103,6 +111,8 @@ impl Reaper {
             epoll,
             ios: HashMap::new(),
             next_id: 0,
+            last_start: Instant::now(),
+            cpus: rustix::thread::sched_getaffinity(None).map_or(1, |set| set.count() as usize),
             oom: OomWatch::new(),
             plan: Plan::default(),
             is_stale: true,
@@ -121,7 +131,13 @@ impl Reaper {
             for id in std::mem::take(&mut self.plan.full) {
                 self.wait_for_writable(id, true)?;
             }
-            if let Some(index) = self.plan.starts.pop_front() {
+            if self.plan.is_drained {
+                self.plan.starts.clear();
+            }
+            let next_start = self.next_start();
+            if next_start.is_some_and(|at| at <= Instant::now())
+                && let Some(index) = self.plan.starts.pop_front()
+            {
                 self.start_worker(index);
                 self.is_stale = true;
                 // The first worker's first words are heard while the second starts.
@@ -131,7 +147,10 @@ impl Reaper {
             if self.plan.is_drained && self.ios.is_empty() {
                 return Ok(());
             }
-            let until = self.plan.until.into_iter().chain(self.starter.deadline()).min();
+            let deadlines = [self.plan.until, self.starter.deadline(), next_start];
+            let until = deadlines.into_iter().flatten().min();
+            // Whoever becomes ready makes room for a start.
+            self.is_stale |= next_start.is_some();
             self.poll(&mut events, until.map(time_until))?;
             if until.is_some_and(|until| until <= Instant::now()) {
                 self.on_time();
@@ -186,7 +205,15 @@ impl Reaper {
 
     // ---- starting ----------------------------------------------------------------------------------------------
 
+    /// When the next worker is to be started, if one is.
+    fn next_start(&self) -> Option<Instant> {
+        self.plan.starts.front()?;
+        let is_crowded = self.plan.starting + self.starting.len() >= self.cpus;
+        self.last_start.checked_add(if is_crowded { STAGGER } else { Duration::ZERO })
+    }
+
     fn start_worker(&mut self, index: u32) {
+        self.last_start = Instant::now();
         let id = self.next_id;
         self.next_id += 1;
         self.starting.insert(id, index);

@@ -333,7 +333,7 @@ fn take_program_name() {
 /// Takes the mark out of the environment if that is safe: the environment belongs to C, which knows no lock. It is
 /// tidiness only. A child of a task that inherits the mark does not have the socket, and ignores it.
 fn remove_mark() {
-    if fork::threads().is_ok_and(|threads| threads.len() == 1) {
+    if fork::count_threads().is_ok_and(|count| count == 1) {
         // SAFETY: no other thread exists that could read or write the environment meanwhile; only this one could start
         // one, and does not.
         unsafe { std::env::remove_var(MARK) };

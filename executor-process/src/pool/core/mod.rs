@@ -315,6 +315,7 @@ impl Core {
         self.alarm = false;
         Plan {
             starts: self.take_starts(now).into(),
+            starting: self.starting(),
             full: self.take_full(),
             is_drained,
             until: self.sleep_until(other),

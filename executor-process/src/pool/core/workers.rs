@@ -26,6 +26,11 @@ impl Core {
         std::mem::take(&mut self.starts)
     }
 
+    /// How many workers have been started and have not said a word.
+    pub(super) fn starting(&self) -> usize {
+        self.workers.values().filter(|it| it.life == Life::Starting).count()
+    }
+
     /// What is missing may come back, such as descriptors. Each failure in a row doubles the time until the next try.
     pub(super) fn put_off_starts(&mut self, now: Instant) {
         let pause = FIRST_PAUSE.saturating_mul(1 << self.failed_starts.min(16)).min(LONGEST_PAUSE);
