@@ -234,6 +234,16 @@ fn mark() -> Option<Mark> {
     (is_socket && stat.st_ino == mark.inode).then_some(mark)
 }
 
+/// Before `main`: follows the parent, if this process bears a mark.
+pub(super) fn follow_if_marked() {
+    if let Some(mark) = mark()
+        && let Err(EnterError::Orphaned) = die_with_parent(mark.parent)
+    {
+        // SAFETY: ends the process, in which nothing has been set up yet.
+        unsafe { libc::_exit(0) }
+    }
+}
+
 /// First the signal, then the check: a parent that dies before the signal is set is noticed by the check, one that dies
 /// later by the signal.
 pub(super) fn die_with_parent(program: i32) -> Result<(), EnterError> {

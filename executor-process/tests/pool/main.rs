@@ -42,6 +42,7 @@ const NOT_FORK: &[&str] = &[
     "a_program_without_init_is_told_and_starts_no_flood",
     "a_program_without_init_whose_workers_just_end_is_told",
     "a_program_without_init_whose_workers_are_stuck_is_told",
+    "a_worker_of_a_program_without_init_ends_with_the_program",
     "a_program_that_does_not_exist_breaks_the_pool_with_its_name",
     "a_file_that_is_not_executable_breaks_the_pool_with_its_name",
     "a_program_that_is_no_worker_breaks_the_pool",

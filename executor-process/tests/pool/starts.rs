@@ -5,13 +5,15 @@ use std::time::Instant;
 use executor_core::ExecutorExt;
 
 use crate::support::{
-    Folder, Gate, PATIENCE, Program, broken, children, config, error, noted, open, value, workers,
+    Folder, Gate, PATIENCE, Program, all_children_of, await_ends, broken, children, config, error,
+    eventually, noted, open, value, watch, workers,
 };
 
 crate::tests![
     a_program_without_init_is_told_and_starts_no_flood,
     a_program_without_init_whose_workers_just_end_is_told,
     a_program_without_init_whose_workers_are_stuck_is_told,
+    a_worker_of_a_program_without_init_ends_with_the_program,
     a_program_that_does_not_exist_breaks_the_pool_with_its_name,
     a_file_that_is_not_executable_breaks_the_pool_with_its_name,
     a_program_that_is_no_worker_breaks_the_pool,
@@ -48,6 +50,17 @@ fn a_program_without_init_whose_workers_just_end_is_told() {
 
 fn a_program_without_init_whose_workers_are_stuck_is_told() {
     check_without_init("without-init-and-stuck");
+}
+
+/// Whatever it is doing: nothing of ours has run in it but what runs before `main`.
+fn a_worker_of_a_program_without_init_ends_with_the_program() {
+    let mut program = Program::start("without-init-and-stuck", &[("TEST_PATIENT", "yes")]);
+    let id = program.child.id().to_string();
+    eventually("a worker is there", || !all_children_of(&id).is_empty());
+    let workers: Vec<_> = all_children_of(&id).into_iter().map(watch).collect();
+    program.child.kill().expect("it runs");
+    await_ends("the workers have ended", workers);
+    assert_eq!(program.end().code, -libc::SIGKILL);
 }
 
 fn a_program_that_does_not_exist_breaks_the_pool_with_its_name() {
