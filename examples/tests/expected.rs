@@ -79,3 +79,15 @@ fn pipe_prints_what_the_readme_says() {
 fn cluster_prints_what_the_readme_says() {
     assert_prints("cluster", &[], &expected("cluster", 0));
 }
+
+#[test]
+fn start_methods_prints_what_the_readme_says_for_each_method() {
+    assert_prints("start_methods", &[], &expected("start_methods", 0));
+    assert_prints("start_methods", &["forkserver"], &expected("start_methods", 1));
+    assert_prints("start_methods", &["fork"], &expected("start_methods", 1));
+}
+
+#[test]
+fn process_prints_what_the_readme_says() {
+    assert_prints("process", &[], &expected("process", 0));
+}
