@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use executor_core::{Blob, Shared, TaskError};
+use executor_process::ipc::Queue;
 use executor_process::{Exit, Output, Process, ProcessError};
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +11,7 @@ crate::tests![
     a_value_comes_back,
     large_values_come_back,
     blobs_and_shared_values_come_along,
+    handles_come_along_and_back,
     an_argument_that_does_not_serialise_is_an_error_at_once,
     an_argument_that_does_not_decode_is_an_error_of_the_function,
     a_result_that_does_not_serialise_is_an_error_of_the_function,
@@ -40,6 +42,25 @@ fn blobs_and_shared_values_come_along() {
     };
     let sum = Process::spawn(add, (blob, table)).expect("a process").join().expect("a value");
     assert!(sum.len() == 1 << 20 && sum.iter().all(|byte| *byte == 5));
+}
+
+/// Their descriptors travel beside the argument and beside the value, also inside of other values.
+fn handles_come_along_and_back() {
+    let (asked, answered) =
+        (Queue::<u64>::unbounded().expect("a queue"), Queue::unbounded().expect("a queue"));
+    let square = |queues: Vec<Queue<u64>>| {
+        let n = queues[0].get().expect("a number");
+        queues[1].put(n * n).expect("room");
+        let fresh = Queue::<String>::unbounded().expect("a queue");
+        fresh.put("from the process".to_owned()).expect("room");
+        fresh
+    };
+    let queues = vec![asked.clone(), answered.clone()];
+    let process = Process::spawn(square, queues).expect("a process");
+    asked.put(12).expect("room");
+    assert_eq!(answered.get().expect("a number"), 144);
+    let fresh = process.join().expect("a queue");
+    assert_eq!(fresh.try_get().expect("a text"), "from the process");
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
