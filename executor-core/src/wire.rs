@@ -279,6 +279,12 @@ impl TaskFrame<'_> {
 }
 
 impl ToWorker<'_> {
+    /// Whether a frame is a task or the order to leave: what a worker deals with one after the other.
+    #[inline]
+    pub fn is_for_main(body: &[u8]) -> bool {
+        matches!(body.first(), Some(&(kind::TASK | kind::EXIT)))
+    }
+
     /// Appends the frame.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {

@@ -13,13 +13,13 @@
 //! | --- | --- |
 //! | `pool` | the parent's side: the executor, its state under one lock, the reaper thread |
 //! | `worker` | the worker's side: the loop that runs tasks, its host, its writer |
-//! | `board`, `transport` | the shared page and the channel between the two |
+//! | `board`, `ring`, `transport` | the shared memory and the channel between the two |
 //! | `sys` | starting, watching and ending processes, by each start method |
 //! | `process` | [`Process`]: one function in a process of its own |
 //! | [`ipc`] | locks, values, memory that processes share |
 //! | [`limits`] | how many workers, how much memory |
 //!
-//! `board`, `sys` and `transport` are public for their tests only.
+//! `board`, `ring`, `sys` and `transport` are public for their tests only.
 //!
 //! # Why fork is not the default
 //!
@@ -36,6 +36,8 @@ pub mod ipc;
 pub mod limits;
 mod pool;
 mod process;
+#[doc(hidden)]
+pub mod ring;
 #[doc(hidden)]
 pub mod sys;
 #[doc(hidden)]

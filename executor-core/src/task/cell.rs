@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::Duration;
+use std::time::Instant;
 
 use super::body::{Body, BodyFuture, Started};
 use super::job::RelaySink;
@@ -654,6 +655,12 @@ impl Ref {
         let header = self.header();
         owner::find(header.owner.load(Ordering::Acquire))
             .is_some_and(|owner| owner.has_begun(&header.word, header.id))
+    }
+
+    /// Has the backend look for outcomes on this thread; whether this one is there then.
+    pub(super) fn look_at_owner(&self, is_done: &dyn Fn() -> bool, until: Instant) -> bool {
+        owner::find(self.header().owner.load(Ordering::Acquire))
+            .is_some_and(|owner| owner.look(is_done, until))
     }
 
     pub(super) fn owner_progress(&self) -> Option<f64> {

@@ -72,6 +72,9 @@ const YIELDS: u32 = 4;
 /// work, and machines with more threads than processors, pay nothing.
 const SHORT_WAIT: Duration = Duration::from_micros(100);
 
+/// How long a thread looks for outcomes at a backend that has them looked for, if its last wait was not a short one.
+const FIRST_LOOK: Duration = Duration::from_micros(10);
+
 thread_local! {
     /// Whether this thread's last wait was a short one.
     static WAITED_SHORTLY: Cell<bool> = const { Cell::new(false) };
@@ -225,10 +228,12 @@ impl<R> TaskFuture<R> {
         if context::is_inside_task() {
             return self.block_parked(deadline);
         }
-        if self.spin() {
+        let began = Instant::now();
+        let look = if WAITED_SHORTLY.get() { SHORT_WAIT } else { FIRST_LOOK };
+        let until = deadline.map_or(began + look, |deadline| deadline.min(began + look));
+        if self.task.look_at_owner(&|| self.is_done(), until) || self.spin() {
             return Ok(true);
         }
-        let began = Instant::now();
         if WAITED_SHORTLY.get() {
             while began.elapsed() < SHORT_WAIT && deadline.is_none_or(|deadline| Instant::now() < deadline) {
                 if self.spin() {

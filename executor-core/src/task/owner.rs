@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, Weak};
+use std::time::Instant;
 
 use super::TaskId;
 
@@ -33,6 +34,14 @@ pub trait Owner: Send + Sync {
 
     /// Whether the task's body has begun, as far as is known here.
     fn has_begun(&self, word: &AtomicU64, task: TaskId) -> bool;
+
+    /// Looks for outcomes on the thread that calls, until `is_done` or until that moment; whether it is done. A thread that waits
+    /// calls this before it goes to sleep, so that an outcome which comes soon costs no wake-up.
+    ///
+    /// By default the backend has nothing to look at, and the answer is no, at once.
+    fn look(&self, _is_done: &dyn Fn() -> bool, _until: Instant) -> bool {
+        false
+    }
 
     /// A task that the backend only [watches](super::Job::watch) has been cancelled by its future. Its job has not begun and never
     /// will; the backend comes across it in its queue.

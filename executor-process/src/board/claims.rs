@@ -25,7 +25,8 @@
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use super::WINDOW;
-use super::memory::{Memory, Word};
+use super::memory::Memory;
+use crate::ring::Word;
 
 /// Right to one generation of one claim slot; travels with the task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

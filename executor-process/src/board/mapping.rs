@@ -13,6 +13,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use rustix::fs::{MemfdFlags, SealFlags};
@@ -20,26 +21,52 @@ use rustix::mm::{MapFlags, ProtFlags};
 
 use super::memory::Memory;
 use super::{RING_BYTES, WINDOW};
+use crate::ring::Lane;
 
 /// "execboar", and a number that changes with `Layout` or with the meaning of its words.
-const MAGIC: u64 = u64::from_le_bytes(*b"execbrd\x02");
+const MAGIC: u64 = u64::from_le_bytes(*b"execbrd\x03");
 
 const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
 
-/// What lies in the memfd. `committed` is written for every result and has a cache line to itself; the arrays start
-/// on pages of their own.
+/// What lies in the memfd. Words that different sides write have cache lines of their own, two each, because processors
+/// fetch lines in pairs; the arrays start on pages of their own.
 #[repr(C, align(4096))]
 struct Layout {
     magic: AtomicU64,
-    committed: OwnLine,
-    announced: AtomicU64,
+    to_worker: Positions,
+    from_worker: Positions,
+    dozes: [OwnLine<AtomicU32>; Dozer::ALL],
     claims: OwnPages<[AtomicU32; WINDOW]>,
     progress: [AtomicU64; WINDOW],
-    ring: [AtomicU64; RING_BYTES / 8],
+    to_ring: OwnPages<[AtomicU64; RING_BYTES / 8]>,
+    from_ring: OwnPages<[AtomicU64; RING_BYTES / 8]>,
 }
 
 #[repr(C, align(128))]
-struct OwnLine(AtomicU64);
+struct OwnLine<T>(T);
+
+#[repr(C)]
+struct Positions {
+    written: OwnLine<AtomicU64>,
+    read: OwnLine<AtomicU64>,
+}
+
+/// Who sleeps, and for what: each has a word by which it asks to be woken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dozer {
+    /// The worker, for frames.
+    WorkerInput,
+    /// The worker, for room in the ring of its answers.
+    WorkerRoom,
+    /// The parent, for answers.
+    ParentInput,
+    /// The parent, for room in the ring of frames.
+    ParentRoom,
+}
+
+impl Dozer {
+    const ALL: usize = 4;
+}
 
 #[repr(C, align(4096))]
 struct OwnPages<T>(T);
@@ -138,19 +165,46 @@ impl Memory for Mapping {
     fn progress(&self) -> &[AtomicU64] {
         &self.layout().progress
     }
+}
 
+impl Mapping {
+    /// The word by which a side asks to be woken. A futex, for the worker's.
     #[inline]
-    fn committed(&self) -> &AtomicU64 {
-        &self.layout().committed.0
-    }
-
-    #[inline]
-    fn announced(&self) -> &AtomicU64 {
-        &self.layout().announced
-    }
-
-    #[inline]
-    fn ring(&self) -> &[AtomicU64] {
-        &self.layout().ring
+    pub(crate) fn doze(&self, who: Dozer) -> &AtomicU32 {
+        &self.layout().dozes[who as usize].0
     }
 }
+
+/// The ring of frames for the worker.
+#[derive(Clone, Debug)]
+pub struct ToWorker(pub(crate) Arc<Mapping>);
+
+/// The ring of the worker's answers: a result is in it, or is not finished.
+#[derive(Clone, Debug)]
+pub struct FromWorker(pub(crate) Arc<Mapping>);
+
+macro_rules! lane {
+    ($lane:ty, $positions:ident, $ring:ident) => {
+        impl Lane for $lane {
+            type Cell = AtomicU64;
+
+            #[inline]
+            fn written(&self) -> &AtomicU64 {
+                &self.0.layout().$positions.written.0
+            }
+
+            #[inline]
+            fn read(&self) -> &AtomicU64 {
+                &self.0.layout().$positions.read.0
+            }
+
+            #[inline]
+            fn data(&self) -> &[AtomicU64] {
+                &self.0.layout().$ring.0
+            }
+        }
+    };
+}
+
+lane!(ToWorker, to_worker, to_ring);
+lane!(FromWorker, from_worker, from_ring);

@@ -1,15 +1,13 @@
 //! The board: one page of truth per worker, mapped by the parent and by the worker.
 //!
 //! It answers two questions that a message cannot answer once a worker is dead: *which tasks had begun*, and *which
-//! results were finished but had not reached the socket*. It holds
+//! results were finished*. It holds
 //!
-//! * [`WINDOW`] **claim slots**. The parent offers a task in a slot and sends it by socket; the worker must claim the
-//!   slot before it runs the task, and the parent may revoke the slot instead. Both are one compare-and-swap on one
-//!   word, so exactly one of them wins: a task is never begun after it was taken back, and never taken back after it
-//!   has begun.
-//! * a **result journal**. The worker copies every result frame into a ring in shared memory before it counts the task
-//!   as finished, and writes to the socket when it suits it. A worker killed in between loses nothing: the parent reads
-//!   the rest out of the ring.
+//! * [`WINDOW`] **claim slots**. The parent offers a task in a slot and sends it; the worker must claim the slot before it
+//!   runs the task, and the parent may revoke the slot instead. Both are one compare-and-swap on one word, so exactly one
+//!   of them wins: a task is never begun after it was taken back, and never taken back after it has begun.
+//! * two **rings** ([`crate::ring`]), one in each direction. The worker's answers are in the ring before their tasks count
+//!   as finished, and stay there when the worker is killed: nothing that was finished is lost.
 //! * a **progress** value per slot.
 //!
 //! The states, the steps and the argument are in `README.md` beside this file; the loom models in `tests/loom.rs` check
@@ -17,7 +15,6 @@
 //! worst a wrong number, and every number that the parent reads is checked before it is used.
 
 mod claims;
-mod journal;
 mod mapping;
 mod memory;
 mod worker;
@@ -30,9 +27,8 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 pub use claims::{SlotState, Ticket};
-pub use journal::{Journal, RecoverError};
-pub use mapping::{MapError, Mapping};
-pub use memory::{Memory, Word};
+pub use mapping::{Dozer, FromWorker, MapError, Mapping, ToWorker};
+pub use memory::Memory;
 pub use worker::WorkerBoard;
 
 /// Number of claim slots: the most tasks that can be in flight to one worker.
@@ -41,9 +37,8 @@ pub use worker::WorkerBoard;
 /// tasks while their answers are under way.
 pub const WINDOW: usize = 1024;
 
-/// Size of the journal's ring in bytes. Results of microsecond tasks are some 30 bytes, so that a worker may finish
-/// about 2,000 of them between two writes to its socket.
-pub const RING_BYTES: usize = 64 * 1024;
+/// Size of each ring in bytes: a window of small tasks, twice. Larger frames go through it piece by piece.
+pub const RING_BYTES: usize = 128 * 1024;
 
 /// The parent's side of a board.
 ///
@@ -65,6 +60,13 @@ impl Board<Mapping> {
     pub fn create() -> io::Result<(Self, OwnedFd)> {
         let (mapping, fd) = Mapping::create()?;
         Ok((Self::over(Arc::new(mapping)), fd))
+    }
+}
+
+impl Board<Mapping> {
+    /// The memory, for the rings in it.
+    pub(crate) fn memory(&self) -> &Arc<Mapping> {
+        &self.memory
     }
 }
 
@@ -106,25 +108,5 @@ impl<M: Memory> Board<M> {
     #[must_use]
     pub fn progress(&self, ticket: Ticket) -> Option<f64> {
         claims::progress(&*self.memory, ticket)
-    }
-
-    /// Whether all of the first `received` bytes of the worker's stream are bytes that it has said it would write. If not, a
-    /// task has written to the channel, and the stream is worth nothing from there on.
-    #[must_use]
-    pub fn has_announced(&self, received: u64) -> bool {
-        journal::has_announced(&*self.memory, received)
-    }
-
-    /// The result bytes that the worker had committed beyond the first `received` bytes of its stream.
-    ///
-    /// Call it once the worker is dead **and** its socket was read to the end; `received` counts every byte that came
-    /// out of the socket. What is returned continues the stream exactly there, so it is fed to the same frame reader.
-    ///
-    /// # Errors
-    ///
-    /// [`RecoverError`] if the position in the mapping cannot be right, which takes a worker that scribbled over its
-    /// memory. At most [`RING_BYTES`] are ever returned.
-    pub fn recover(&self, received: u64) -> Result<Vec<u8>, RecoverError> {
-        journal::recover(&*self.memory, received)
     }
 }

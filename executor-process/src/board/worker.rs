@@ -4,7 +4,6 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::claims::{self, Ticket};
-use super::journal::Journal;
 use super::mapping::{MapError, Mapping};
 use super::memory::Memory;
 
@@ -21,27 +20,30 @@ impl<M: Memory> Clone for WorkerBoard<M> {
 }
 
 impl WorkerBoard<Mapping> {
-    /// Maps the board that the parent shares by `fd`. The journal is the only writer of the result stream and is
-    /// therefore a value apart, to be owned or locked.
+    /// Maps the board that the parent shares by `fd`.
     ///
     /// # Errors
     ///
     /// [`MapError`] if `fd` is no board of this version, or cannot be mapped.
-    pub fn map(fd: OwnedFd) -> Result<(Self, Journal), MapError> {
+    pub fn map(fd: OwnedFd) -> Result<Self, MapError> {
         Ok(Self::over(Arc::new(Mapping::of(fd)?)))
+    }
+
+    /// The memory, for the rings in it.
+    pub(crate) fn memory(&self) -> &Arc<Mapping> {
+        &self.memory
     }
 }
 
 impl<M: Memory> WorkerBoard<M> {
-    pub(crate) fn over(memory: Arc<M>) -> (Self, Journal<M>) {
-        let journal = Journal::over(Arc::clone(&memory));
-        (Self { memory }, journal)
+    pub(crate) fn over(memory: Arc<M>) -> Self {
+        Self { memory }
     }
 
     /// Claims an offered task. True means that the task now counts as begun and has to be run; false that the parent
     /// took it back, and the message is to be dropped without an answer.
     ///
-    /// The results of all earlier tasks must be in the journal before: then a parent that finds this task begun also
+    /// The results of all earlier tasks must be published before: then a parent that finds this task begun also
     /// finds them.
     #[must_use = "the task must not be run unless this is true"]
     pub fn claim(&self, ticket: Ticket) -> bool {

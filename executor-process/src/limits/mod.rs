@@ -72,6 +72,11 @@ fn decide(affinity: usize, quota: Option<f64>, slurm: Option<&str>) -> WorkerCou
     decision
 }
 
+/// How many processors the threads of this process may run on; at least 1.
+pub(crate) fn usable_processors() -> usize {
+    affinity().max(1)
+}
+
 /// CPUs that this process may run on. A machine of more CPUs than the fixed-size set holds is asked through std.
 fn affinity() -> usize {
     rustix::thread::sched_getaffinity(None).map_or_else(

@@ -8,8 +8,18 @@
 //! * *Submitters* encode the job on their own thread, push it to the inbox (a short lock of its own), and *try* to take
 //!   the core's lock. Who gets it empties the inbox and does what the scheduler says: mostly, writes frames to workers.
 //!   Who does not get it leaves: the holder looks at the inbox again after it has let go.
-//! * The *reaper*, one thread per pool, waits for the workers' sockets, for their deaths and for time. It starts the
+//! * The *reaper*, one thread per pool, waits for the workers' bell, for their deaths and for time. It starts the
 //!   workers too, because the kernel ties a worker's life to the thread that started it.
+//! * Threads that *wait for a future* look for answers themselves for a short time before they sleep
+//!   ([`Owner::look`]): an answer that comes soon costs no wake-up at all, neither of the reaper nor of the waiter.
+//!   Submitters look now and then as well, so that a flood of tasks is submitted and answered on one warm processor.
+//!
+//! # Who is woken
+//!
+//! Answers lie in the workers' rings until somebody looks. A worker rings the pool's bell only when it was asked to
+//! ([`Need`](crate::ring::Need)): not while the reaper or another thread looks; when it has run dry, while the reaper naps; at
+//! once, while the reaper sleeps. The reaper naps, for [`reaper::NAP`] at the most, after a turn in which answers have come:
+//! the next ones are seen together. After a nap without any it sleeps, so that an idle pool causes no wake-ups.
 //!
 //! # No job is left in the inbox
 //!
@@ -20,9 +30,9 @@
 //! # What happens under the lock
 //!
 //! Nothing of the user's: arguments are serialised before, results are decoded by whoever takes them, and wakers and
-//! sinks are called after ([`Notice`](executor_core::Notice)). Writes to sockets never wait: what a socket does not take stays in the worker's
-//! buffer, and the reaper goes on when the socket is writable. Small frames for a worker that has plenty to do are not
-//! written at once but with the next batch of its answers.
+//! sinks are called after ([`Notice`](executor_core::Notice)). Writes to rings never wait: what a ring does not take stays in the worker's
+//! buffer until the bell says that there is room. Small frames for a worker that has plenty to do are not written at once
+//! but with the next batch of its answers.
 //!
 //! # The end
 //!
@@ -30,6 +40,7 @@
 //! workers to leave, waits for them, closes the pool and ends.
 
 mod core;
+mod crew;
 mod handle;
 mod inbox;
 mod plan;
@@ -40,16 +51,19 @@ pub use handle::ProcessExecutor;
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError, Weak};
 use std::task::Waker;
 use std::time::Instant;
 
 use executor_core::{CancelOutcome, Owner, OwnerId, TaskId};
-use rustix::event::{EventfdFlags, eventfd};
 
 use self::core::Core;
 use self::inbox::{Inbox, Item};
 use crate::config::ProcessConfig;
+use crate::transport::bell;
+
+/// How often a waiting thread looks before it offers the processor to others.
+const LOOKS: u32 = 32;
 
 /// What handles, reaper and futures share.
 pub(crate) struct Pool {
@@ -58,6 +72,9 @@ pub(crate) struct Pool {
     core: Mutex<Core>,
     /// Makes the reaper look: a shutdown, a worker to start, a deadline that comes earlier than it knows.
     alarm: OwnedFd,
+    /// Rung by workers.
+    pub(crate) bell: Arc<OwnedFd>,
+    this: OnceLock<Weak<Pool>>,
     owner: OnceLock<OwnerId>,
     /// Tasks in the scheduler's queue, as of the last time the lock was let go.
     waiting: AtomicUsize,
@@ -67,6 +84,8 @@ pub(crate) struct Pool {
     is_closed: AtomicBool,
     /// Whoever waits for room, or for the end.
     watchers: Mutex<Vec<Waker>>,
+    /// There is another processor for the workers while a thread looks for their answers.
+    may_look: bool,
     /// There are some. Set before they look for what they wait for, which happens under the core's lock: whoever lets go
     /// of it later sees this, and who has let go of it earlier was seen.
     is_watched: AtomicBool,
@@ -78,15 +97,19 @@ impl Pool {
         let pool = Arc::new(Self {
             inbox: Inbox::default(),
             core: Mutex::new(core),
-            alarm: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            alarm: bell()?,
+            bell: Arc::new(bell()?),
+            this: OnceLock::new(),
             owner: OnceLock::new(),
             waiting: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
             is_closed: AtomicBool::new(false),
             watchers: Mutex::default(),
             is_watched: AtomicBool::new(false),
+            may_look: crate::limits::usable_processors() > 1,
             config,
         });
+        let _ = pool.this.set(Arc::downgrade(&pool));
         let owner: Arc<dyn Owner> = Arc::clone(&pool) as _;
         let _ = pool.owner.set(executor_core::register_owner(Arc::downgrade(&owner)));
         Ok(pool)
@@ -94,6 +117,11 @@ impl Pool {
 
     fn owner(&self) -> &OwnerId {
         self.owner.get().expect("set when the pool was made")
+    }
+
+    /// For those who may outlive the pool.
+    fn this(&self) -> Weak<Self> {
+        self.this.get().cloned().unwrap_or_default()
     }
 
     /// Puts an item into the inbox and sees to it that somebody takes it out.
@@ -106,12 +134,12 @@ impl Pool {
     fn drive(&self) {
         loop {
             fence(Ordering::SeqCst);
-            let mut core = match self.core.try_lock() {
-                Ok(core) => core,
-                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-                Err(TryLockError::WouldBlock) => return,
-            };
-            core.step(self, Instant::now());
+            let Some(mut core) = self.try_lock() else { return };
+            let now = Instant::now();
+            if self.takes_part() && core.is_time_to_look() {
+                core.read_all(self, &mut |_, _| None, now);
+            }
+            core.step(self, now);
             self.finish(core);
             if self.inbox.is_empty() {
                 return;
@@ -129,6 +157,37 @@ impl Pool {
             self.drive();
         }
         result
+    }
+
+    /// Deals with what workers have said, if that is anything and nobody else is at it. False if there was nothing.
+    fn look(&self) -> bool {
+        let Some(mut core) = self.try_lock() else { return false };
+        let found = core.has_answers();
+        if found {
+            let now = Instant::now();
+            core.read_all(self, &mut |_, _| None, now);
+            core.step(self, now);
+        }
+        self.finish(core);
+        // Whoever pushed while we held the lock relies on us.
+        if !self.inbox.is_empty() {
+            self.drive();
+        }
+        found
+    }
+
+    /// Whether threads other than the reaper deal with answers: not where the output of tasks is captured, as the reaper
+    /// alone has it.
+    fn takes_part(&self) -> bool {
+        self.config.capture.is_none()
+    }
+
+    fn try_lock(&self) -> Option<MutexGuard<'_, Core>> {
+        match self.core.try_lock() {
+            Ok(core) => Some(core),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Core> {
@@ -209,5 +268,29 @@ impl Owner for Pool {
 
     fn has_begun(&self, word: &AtomicU64, task: TaskId) -> bool {
         self.with_core(|core, _| core.has_begun(word, task))
+    }
+
+    fn look(&self, is_done: &dyn Fn() -> bool, until: Instant) -> bool {
+        if !self.takes_part() || !self.may_look {
+            return false;
+        }
+        self.with_core(|core, _| core.start_looking());
+        let mut found = is_done();
+        while !found && Instant::now() < until {
+            for _ in 0..LOOKS {
+                found = is_done();
+                if found {
+                    break;
+                }
+                if !Pool::look(self) {
+                    std::hint::spin_loop();
+                }
+            }
+            if !found {
+                std::thread::yield_now();
+            }
+        }
+        self.with_core(|core, _| core.stop_looking());
+        found || is_done()
     }
 }

@@ -11,8 +11,6 @@ pub(super) struct Plan {
     pub(super) starts: VecDeque<u32>,
     /// How many workers have been started and have not said a word.
     pub(super) starting: usize,
-    /// Workers whose sockets are full: they are to be waited for.
-    pub(super) full: Vec<u64>,
     /// After a shutdown: everything is resolved, and the workers have been told to leave.
     pub(super) is_drained: bool,
     /// Until when to sleep at the longest.
@@ -23,7 +21,6 @@ impl Plan {
     /// Takes a newer plan over; what the older one has not done yet remains to be done.
     pub(super) fn follow(&mut self, newer: Plan) {
         self.starts.extend(newer.starts);
-        self.full.extend(newer.full);
         self.starting = newer.starting;
         self.is_drained = newer.is_drained;
         self.until = newer.until;

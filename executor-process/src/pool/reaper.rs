@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,9 +15,10 @@ use super::Pool;
 use super::plan::Plan;
 use super::worker::Worker;
 use crate::board::Ticket;
+use crate::ring::Need;
 use crate::sys::oom::OomWatch;
 use crate::sys::{Child, Exit, Origin, OutputPipe, Spawned, Starter, error_chain};
-use crate::transport::{Channel, FrameReader, Received, SocketChannel};
+use crate::transport::hush;
 
 /// How many of a worker's last lines an error quotes: the reason of an abort, and the trace behind it, which has two lines
 /// a frame.
@@ -46,11 +47,20 @@ pub(super) fn start(pool: &Arc<Pool>, origin: Origin) -> io::Result<()> {
     Ok(())
 }
 
+/// The longest nap: how late an answer may be seen whose worker has more to do.
+///
+/// A nap of this length costs the processor some 2 % if nothing comes of it, and most windows of tasks take longer.
+pub(super) const NAP: Duration = Duration::from_micros(200);
+
+/// While there are answers all the time, deaths and the alarm are looked at after so many turns.
+const TURNS: u32 = 16;
+
 /// What an event is about; in the data of an epoll event, with the worker's number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Source {
     Alarm,
-    Socket,
+    Bell,
+    Control,
     Death,
     Stdout,
     Stderr,
@@ -58,8 +68,15 @@ enum Source {
 }
 
 impl Source {
-    const ALL: [Source; 6] =
-        [Source::Alarm, Source::Socket, Source::Death, Source::Stdout, Source::Stderr, Source::Starter];
+    const ALL: [Source; 7] = [
+        Source::Alarm,
+        Source::Bell,
+        Source::Control,
+        Source::Death,
+        Source::Stdout,
+        Source::Stderr,
+        Source::Starter,
+    ];
 
     fn data(self, id: u64) -> epoll::EventData {
         epoll::EventData::new_u64(id << 3 | self as u64)
@@ -67,14 +84,14 @@ impl Source {
 
     fn of(data: epoll::EventData) -> (Self, u64) {
         let data = data.u64();
+        // The kernel gives back what `data` has made.
         (Self::ALL[(data & 7) as usize], data >> 3)
     }
 }
 
 /// The reaper's part of a worker: what it reads from.
 struct Io {
-    socket: SocketChannel,
-    reader: FrameReader,
+    control: OwnedFd,
     stdout: Option<OutputPipe>,
     stderr: Option<OutputPipe>,
     is_captured: bool,
@@ -93,6 +110,8 @@ struct Reaper {
     cpus: usize,
     oom: Option<OomWatch>,
     plan: Plan,
+    /// How often workers had said something when the reaper last went to sleep.
+    answers: u64,
     /// The plan has to be made anew.
     is_stale: bool,
 }
@@ -101,10 +120,12 @@ impl Reaper {
     fn new(pool: Arc<Pool>, origin: Origin) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &pool.alarm, Source::Alarm.data(0), epoll::EventFlags::IN)?;
-        let starter = Starter::new(pool.config.worker_command(), origin, pool.config.start_timeout)?;
+        let bell = Arc::clone(&pool.bell);
+        let starter = Starter::new(pool.config.worker_command(), origin, pool.config.start_timeout, bell)?;
         if let Some(descriptor) = starter.descriptor() {
             epoll::add(&epoll, descriptor, Source::Starter.data(0), epoll::EventFlags::IN)?;
         }
+        epoll::add(&epoll, &pool.bell, Source::Bell.data(0), epoll::EventFlags::IN)?;
         Ok(Self {
             starter,
             starting: HashMap::new(),
@@ -115,6 +136,7 @@ impl Reaper {
             cpus: rustix::thread::sched_getaffinity(None).map_or(1, |set| set.count() as usize),
             oom: OomWatch::new(),
             plan: Plan::default(),
+            answers: 0,
             is_stale: true,
             pool,
         })
@@ -122,40 +144,73 @@ impl Reaper {
 
     fn run(&mut self) -> io::Result<()> {
         let mut events = Vec::with_capacity(64);
+        let mut turns = 0;
         loop {
             if self.is_stale {
                 self.is_stale = false;
                 let plan = self.pool.with_core(|core, now| core.plan(&self.pool, now));
                 self.plan.follow(plan);
             }
-            for id in std::mem::take(&mut self.plan.full) {
-                self.wait_for_writable(id, true)?;
-            }
             if self.plan.is_drained {
                 self.plan.starts.clear();
             }
-            let next_start = self.next_start();
-            if next_start.is_some_and(|at| at <= Instant::now())
+            if self.next_start().is_some_and(|at| at <= Instant::now())
                 && let Some(index) = self.plan.starts.pop_front()
             {
                 self.start_worker(index);
                 self.is_stale = true;
                 // The first worker's first words are heard while the second starts.
-                self.poll(&mut events, Some(Timespec { tv_sec: 0, tv_nsec: 0 }))?;
+                self.listen();
+                self.poll(&mut events, Some(Duration::ZERO))?;
                 continue;
             }
             if self.plan.is_drained && self.ios.is_empty() {
                 return Ok(());
             }
-            let deadlines = [self.plan.until, self.starter.deadline(), next_start];
-            let until = deadlines.into_iter().flatten().min();
-            // Whoever becomes ready makes room for a start.
-            self.is_stale |= next_start.is_some();
-            self.poll(&mut events, until.map(time_until))?;
-            if until.is_some_and(|until| until <= Instant::now()) {
+            if self.listen() && turns < TURNS {
+                turns += 1;
+                continue;
+            }
+            turns = 0;
+            self.sleep(&mut events)?;
+            if self.until().is_some_and(|until| until <= Instant::now()) {
                 self.on_time();
             }
         }
+    }
+
+    /// Deals with what workers have said; whether that was anything.
+    fn listen(&mut self) -> bool {
+        let Self { pool, ios, plan, .. } = self;
+        pool.with_core(|core, now| {
+            core.wake();
+            let mut printed = |id: u64, ticket: Ticket| ios.get_mut(&id)?.printed(ticket);
+            let found = core.read_all(pool, &mut printed, now);
+            if found {
+                core.step(pool, now);
+                plan.follow(core.plan(pool, now));
+            }
+            found
+        })
+    }
+
+    /// Waits for something to happen.
+    fn sleep(&mut self, events: &mut Vec<epoll::Event>) -> io::Result<()> {
+        let (answers, expects_more) = self.pool.with_core(|core, _| core.activity());
+        let naps = expects_more && answers != self.answers;
+        self.answers = answers;
+        let need = if naps { Need::Idle } else { Need::Anything };
+        if !self.pool.with_core(|core, _| core.doze(need)) {
+            return self.poll(events, Some(Duration::ZERO));
+        }
+        let until = self.until().map(|until| until.saturating_duration_since(Instant::now()));
+        let limit = if naps { Some(until.unwrap_or(NAP).min(NAP)) } else { until };
+        self.poll(events, limit)
+    }
+
+    /// When there is something to do, whatever happens.
+    fn until(&self) -> Option<Instant> {
+        [self.plan.until, self.starter.deadline(), self.next_start()].into_iter().flatten().min()
     }
 
     fn on_time(&mut self) {
@@ -168,32 +223,22 @@ impl Reaper {
         });
     }
 
-    fn poll(&mut self, events: &mut Vec<epoll::Event>, timeout: Option<Timespec>) -> io::Result<()> {
+    fn poll(&mut self, events: &mut Vec<epoll::Event>, timeout: Option<Duration>) -> io::Result<()> {
         events.clear();
+        // More than a timespec can hold is for ever.
+        let timeout = timeout.and_then(|it| Timespec::try_from(it).ok());
         match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(events), timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
         for event in &*events {
             let (source, id) = Source::of(event.data);
-            let flags = event.flags;
             // What reading answers leads to is planned under the same lock; all else is looked at again.
-            self.is_stale |= source != Source::Socket || flags != epoll::EventFlags::IN;
+            self.is_stale |= source != Source::Bell;
             match source {
-                Source::Alarm => {
-                    let mut count = [0; 8];
-                    let _ = rustix::io::read(&self.pool.alarm, &mut count[..]);
-                }
-                Source::Socket => {
-                    if flags.contains(epoll::EventFlags::OUT) {
-                        self.on_writable(id)?;
-                    }
-                    if flags
-                        .intersects(epoll::EventFlags::IN | epoll::EventFlags::HUP | epoll::EventFlags::ERR)
-                    {
-                        self.on_readable(id);
-                    }
-                }
+                Source::Alarm => hush(&self.pool.alarm),
+                Source::Bell => hush(&self.pool.bell),
+                Source::Control => self.on_control(id, event.flags),
                 Source::Death => self.on_death(id, None),
                 Source::Stdout => self.on_output(id, true),
                 Source::Stderr => self.on_output(id, false),
@@ -240,9 +285,8 @@ impl Reaper {
     }
 
     fn take(&mut self, id: u64, index: u32, spawned: Spawned) -> io::Result<()> {
-        let Spawned { child, socket, board, stdout, stderr } = spawned;
-        let receive = socket.try_clone()?;
-        self.add(&receive, Source::Socket.data(id))?;
+        let Spawned { child, control, board, link, stdout, stderr } = spawned;
+        self.add(&control, Source::Control.data(id))?;
         self.add(&child, Source::Death.data(id))?;
         if let Some(pipe) = &stdout {
             self.add(pipe, Source::Stdout.data(id))?;
@@ -250,16 +294,11 @@ impl Reaper {
         if let Some(pipe) = &stderr {
             self.add(pipe, Source::Stderr.data(id))?;
         }
-        let io = Io {
-            socket: receive,
-            // A result's frame has some bytes besides the result, and an error is sent whatever the limit.
-            reader: FrameReader::new(self.pool.config.largest_frame() + crate::worker::ERROR_BYTES),
-            stdout,
-            stderr,
-            is_captured: self.pool.config.capture.is_some(),
-        };
-        self.ios.insert(id, io);
-        self.pool.with_core(|core, now| core.add_worker(id, Worker::new(index, child, board, socket, now)));
+        self.ios.insert(id, Io { control, stdout, stderr, is_captured: self.pool.config.capture.is_some() });
+        // A result's frame has some bytes besides the result, and an error is sent whatever the limit.
+        let limit = self.pool.config.largest_frame() + crate::worker::ERROR_BYTES;
+        self.pool
+            .with_core(|core, now| core.add_worker(id, Worker::new(index, child, board, link, limit, now)));
         Ok(())
     }
 
@@ -269,36 +308,13 @@ impl Reaper {
 
     // ---- events ------------------------------------------------------------------------------------------------
 
-    fn on_readable(&mut self, id: u64) {
-        let Some(io) = self.ios.get_mut(&id) else { return };
-        match io.socket.try_recv(&mut io.reader) {
-            Ok(Received::Bytes(_)) => match read_frames(&self.pool, id, io) {
-                (plan, Ok(())) => self.plan.follow(plan),
-                (plan, Err(reason)) => {
-                    self.plan.follow(plan);
-                    self.expel(id, &reason);
-                }
-            },
-            Ok(Received::Nothing) => {}
-            Ok(Received::Closed) => self.on_death(id, Some("it closed its channel")),
-            Err(error) => self.expel(id, &format!("reading from it failed: {error}")),
+    /// A worker says nothing on its control socket: there is its end, or something that a task has written.
+    fn on_control(&mut self, id: u64, flags: epoll::EventFlags) {
+        if flags.intersects(epoll::EventFlags::HUP | epoll::EventFlags::ERR) {
+            self.on_death(id, Some("it closed its control socket"));
+        } else {
+            self.expel(id, "a task has written to its control socket");
         }
-    }
-
-    fn on_writable(&mut self, id: u64) -> io::Result<()> {
-        let is_full = self.pool.with_core(|core, now| {
-            let is_full = core.on_writable(id, now);
-            core.step(&self.pool, now);
-            is_full
-        });
-        if is_full { Ok(()) } else { self.wait_for_writable(id, false) }
-    }
-
-    fn wait_for_writable(&mut self, id: u64, wait: bool) -> io::Result<()> {
-        let Some(io) = self.ios.get(&id) else { return Ok(()) };
-        let mut flags = epoll::EventFlags::IN;
-        flags.set(epoll::EventFlags::OUT, wait);
-        Ok(epoll::modify(&self.epoll, &io.socket, Source::Socket.data(id), flags)?)
     }
 
     fn on_output(&mut self, id: u64, is_stdout: bool) {
@@ -330,14 +346,15 @@ impl Reaper {
             let _ = epoll::delete(&self.epoll, fd);
         }
         let taken = self.pool.with_core(|core, _| core.take_child(id));
-        let Some((child, name, kill_reason)) = taken else { return };
+        let Some((child, name)) = taken else { return };
         let exit = bury(child);
-        let recovered = self.read_rest(id, &mut io);
+        self.read_rest(id, &mut io);
+        let kill_reason = self.pool.with_core(|core, _| core.take_kill_reason(id));
         let loss = WorkerLoss {
             worker: name,
             exit: exit.code,
             signal: exit.signal,
-            reason: self.reason_of(exit, &kill_reason, reason, recovered),
+            reason: self.reason_of(exit, &kill_reason, reason),
             stderr_tail: io.last_words(),
         };
         tracing::debug!(?loss, "a worker has gone");
@@ -353,21 +370,12 @@ impl Reaper {
         });
     }
 
-    fn reason_of(
-        &mut self,
-        exit: Exit,
-        kill_reason: &str,
-        reason: Option<&str>,
-        recovered: Result<(), String>,
-    ) -> String {
+    fn reason_of(&mut self, exit: Exit, kill_reason: &str, reason: Option<&str>) -> String {
         if !kill_reason.is_empty() {
             return kill_reason.to_owned();
         }
         if self.oom.as_mut().is_some_and(|oom| oom.explains(exit.signal)) {
             return "the machine or its control group was out of memory".to_owned();
-        }
-        if let Err(reason) = recovered {
-            return reason;
         }
         match (exit.code, exit.signal, reason) {
             (None, None, Some(reason)) => reason.to_owned(),
@@ -375,57 +383,14 @@ impl Reaper {
         }
     }
 
-    /// Reads what the dead worker has sent, and what it had finished and not sent.
-    fn read_rest(&mut self, id: u64, io: &mut Io) -> Result<(), String> {
-        loop {
-            match io.socket.try_recv(&mut io.reader) {
-                Ok(Received::Bytes(_)) => self.read_and_plan(id, io)?,
-                Ok(Received::Nothing | Received::Closed) => break,
-                Err(error) => return Err(format!("reading from it failed: {error}")),
-            }
-        }
-        let received = io.reader.received();
-        let rest = self.pool.with_core(|core, _| core.recover(id, received)).map_err(|it| it.to_string())?;
-        io.reader.feed(&rest);
-        self.read_and_plan(id, io)
+    /// Deals with what the dead worker has said: all that it had finished.
+    fn read_rest(&mut self, id: u64, io: &mut Io) {
+        let pool = &self.pool;
+        pool.with_core(|core, now| {
+            let mut printed = |_, ticket: Ticket| io.printed(ticket);
+            while core.read(pool, id, &mut printed, now) {}
+        });
     }
-
-    fn read_and_plan(&mut self, id: u64, io: &mut Io) -> Result<(), String> {
-        let (plan, result) = read_frames(&self.pool, id, io);
-        self.plan.follow(plan);
-        result
-    }
-}
-
-/// Deals with all whole frames that have been read, and sends the workers what follows from them.
-fn read_frames(pool: &Arc<Pool>, id: u64, io: &mut Io) -> (Plan, Result<(), String>) {
-    pool.with_core(|core, now| {
-        let Io { reader, stdout, stderr, is_captured, .. } = io;
-        let mut printed = |ticket: Ticket| {
-            is_captured.then(|| Printed {
-                stdout: taken(stdout, ticket, &mut io::stdout().lock()),
-                stderr: taken(stderr, ticket, &mut io::stderr().lock()),
-            })
-        };
-        let mut result = Ok(());
-        loop {
-            match reader.next_frame() {
-                Ok(None) => break,
-                Ok(Some(body)) => result = core.on_frame(pool, id, body, &mut printed, now),
-                Err(error) => result = Err(error.to_string()),
-            }
-            if result.is_err() {
-                break;
-            }
-        }
-        // The rest of a frame may never come, if it is none.
-        if result.is_ok() && !reader.is_between_frames() && !core.has_announced(id, reader.received()) {
-            result = Err("something else than answers came through its channel".to_owned());
-        }
-        core.recycle(id, &pool.config, now);
-        core.step(pool, now);
-        (core.plan(pool, now), result)
-    })
 }
 
 fn taken(pipe: &mut Option<OutputPipe>, ticket: Ticket, forward: &mut dyn Write) -> Vec<u8> {
@@ -438,9 +403,17 @@ fn unfinished(pipe: &mut Option<OutputPipe>, ticket: Ticket) -> Vec<u8> {
 }
 
 impl Io {
+    /// What the task in a slot has printed, if that is captured.
+    fn printed(&mut self, ticket: Ticket) -> Option<Printed> {
+        self.is_captured.then(|| Printed {
+            stdout: taken(&mut self.stdout, ticket, &mut io::stdout().lock()),
+            stderr: taken(&mut self.stderr, ticket, &mut io::stderr().lock()),
+        })
+    }
+
     fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let pipes = [&self.stdout, &self.stderr].into_iter().flatten();
-        std::iter::once(self.socket.as_fd()).chain(pipes.map(AsFd::as_fd))
+        std::iter::once(self.control.as_fd()).chain(pipes.map(AsFd::as_fd))
     }
 
     fn last_words(&mut self) -> String {
@@ -462,12 +435,4 @@ fn bury(mut child: Child) -> Exit {
     let _ = child.kill(libc::SIGKILL);
     child.kill_group();
     child.wait().unwrap_or(Exit::UNKNOWN)
-}
-
-fn time_until(deadline: Instant) -> Timespec {
-    let left = deadline.saturating_duration_since(Instant::now());
-    Timespec {
-        tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: left.subsec_nanos().into(),
-    }
 }

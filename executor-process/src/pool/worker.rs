@@ -1,7 +1,6 @@
 //! A worker as the core knows it.
 
 use std::collections::HashMap;
-use std::io;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -12,14 +11,12 @@ use executor_core::{RelayHandle, ShareBlob, ShareId};
 use crate::board::{Board, SlotState, Ticket, WINDOW};
 use crate::config::ProcessConfig;
 use crate::limits;
+use crate::ring::Need;
 use crate::sys::Child;
-use crate::transport::{Channel, OutBuf, Sent, SocketChannel};
+use crate::transport::{FrameReader, OutBuf, ParentEnd, Sent};
 
-/// From so many bytes on, a buffer is written although its worker has plenty to do.
-///
-/// A quarter of what a Unix socket takes by default; smaller ones cost system calls, larger ones the second worker's
-/// start.
-const FLUSH_BYTES: usize = 32 * 1024;
+/// From so many bytes on, a buffer is written although its worker has plenty to do: some forty tasks, with one fence for all.
+const FLUSH_BYTES: usize = 2 * 1024;
 
 /// Up to so many tasks with a worker, frames are written at once: it may run dry before its next answers.
 const FLUSH_TASKS: usize = 16;
@@ -55,10 +52,14 @@ pub(super) struct Worker {
     /// `None` once the reaper has taken it to bury it.
     child: Option<Child>,
     pub(super) board: Board,
-    socket: SocketChannel,
+    link: ParentEnd,
+    /// What has come from it; `None` while that is being dealt with.
+    reader: Option<FrameReader>,
     out: OutBuf,
-    /// The socket is full; the reaper waits for it.
+    /// The ring is full; the bell rings when there is room.
     is_full: bool,
+    /// It has said what no worker says, and is not listened to any more.
+    is_damaged: bool,
     /// The scheduler has been told to send nothing.
     pub(super) is_paused: bool,
     /// It is an extra worker, and there is nothing for it at the moment.
@@ -91,7 +92,14 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(index: u32, child: Child, board: Board, socket: SocketChannel, now: Instant) -> Self {
+    pub(super) fn new(
+        index: u32,
+        child: Child,
+        board: Board,
+        link: ParentEnd,
+        frame_limit: usize,
+        now: Instant,
+    ) -> Self {
         Self {
             index,
             life: Life::Starting,
@@ -99,9 +107,11 @@ impl Worker {
             pid: child.id(),
             child: Some(child),
             board,
-            socket,
+            link,
+            reader: Some(FrameReader::new(frame_limit)),
             out: OutBuf::new(),
             is_full: false,
+            is_damaged: false,
             is_paused: false,
             is_steered_off: false,
             is_dirty: false,
@@ -278,16 +288,56 @@ impl Worker {
                 || self.out.len() >= FLUSH_BYTES)
     }
 
-    /// Writes as much as the socket takes. True if the reaper has to wait for it to take more.
-    pub(super) fn flush(&mut self) -> io::Result<bool> {
+    /// Writes as much as the ring takes. True if it takes no more for now.
+    pub(super) fn flush(&mut self) -> bool {
         self.is_urgent = false;
         self.unsent = 0;
-        if self.out.is_empty() {
+        if self.out.is_empty() || self.is_damaged {
+            self.out.clear();
             self.is_full = false;
-            return Ok(false);
+            return false;
         }
-        self.is_full = self.socket.try_send(&mut self.out)? == Sent::Full;
-        Ok(self.is_full)
+        match self.link.send(&mut self.out) {
+            Ok(sent) => self.is_full = sent == Sent::Full,
+            Err(error) => self.condemn(&error.to_string()),
+        }
+        self.is_full
+    }
+
+    /// It says what no worker says, so that nothing it says is worth anything from here on.
+    pub(super) fn condemn(&mut self, reason: &str) {
+        self.is_damaged = true;
+        self.is_full = false;
+        self.out.clear();
+        self.kill(reason);
+    }
+
+    /// Whether it has said something.
+    #[inline]
+    pub(super) fn has_answers(&self) -> bool {
+        self.link.has_answers() && !self.is_damaged
+    }
+
+    /// Takes in what it has said, for [`give_back`](Self::give_back) when that is dealt with.
+    pub(super) fn take_answers(&mut self) -> Option<FrameReader> {
+        let mut reader = self.reader.take()?;
+        match self.link.recv(&mut reader) {
+            Ok(_) => Some(reader),
+            Err(error) => {
+                self.condemn(&error.to_string());
+                None
+            }
+        }
+    }
+
+    /// Takes the reader back. What it has not got yet is the rest of a frame.
+    pub(super) fn give_back(&mut self, reader: FrameReader) {
+        self.reader = Some(reader);
+    }
+
+    /// How it is to ring the bell.
+    pub(super) fn listen(&self, need: Need) {
+        self.link.listen(need);
     }
 
     /// Whether it has been told everything, or the reaper sees to it.

@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::num::NonZeroUsize;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -14,7 +14,7 @@ use super::output::{Nonce, OutputPipe, draw_nonce};
 use super::zygote::Title;
 use super::{Child, MARK, Mark, Role, Startup};
 use crate::board::Board;
-use crate::transport::{SocketChannel, send_with_fd};
+use crate::transport::{ParentEnd, send_with_fds};
 
 /// Variables that size the thread pools of numeric libraries, and rayon's.
 ///
@@ -171,7 +171,8 @@ impl WorkerCommand {
         self
     }
 
-    /// Starts a worker. `name` is what `ps` shows it as, beside the program's own name.
+    /// Starts a worker. `name` is what `ps` shows it as, beside the program's own name; `bell` is the eventfd by which it
+    /// wakes us.
     ///
     /// Call it on a thread that lives as long as the worker is to live: the kernel ends the worker when the *thread*
     /// that started it ends (`PR_SET_PDEATHSIG`), not only when the process does.
@@ -183,8 +184,8 @@ impl WorkerCommand {
     /// # Blocking
     ///
     /// For the time of a `posix_spawn`, some hundred microseconds.
-    pub fn spawn(&self, name: &str) -> Result<Spawned, SpawnError> {
-        let Berth { socket, board, theirs, capture } = self.berth()?;
+    pub fn spawn(&self, name: &str, bell: BorrowedFd<'_>) -> Result<Spawned, SpawnError> {
+        let Berth { control, board, theirs, capture } = self.berth(bell)?;
         let mark = Mark::new(theirs.as_fd(), Role::Worker).map_err(SpawnError::Channel)?;
         let title = format!("{} [executor worker {name}]", self.shown_program());
         let mut process = self
@@ -201,21 +202,22 @@ impl WorkerCommand {
         let output = |pipe: OwnedFd| OutputPipe::new(pipe, capture).map_err(SpawnError::Channel);
         let stdout = process.stdout.take().map(|pipe| output(pipe.into())).transpose()?;
         let stderr = process.stderr.take().map(|pipe| output(pipe.into())).transpose()?;
-        Ok(Spawned { child, socket, board, stdout, stderr })
+        let link = ParentEnd::new(&board);
+        Ok(Spawned { child, control, board, link, stdout, stderr })
     }
 
     /// Makes the channel of a worker, with the start-up message in it.
-    pub(super) fn berth(&self) -> Result<Berth, SpawnError> {
+    pub(super) fn berth(&self, bell: BorrowedFd<'_>) -> Result<Berth, SpawnError> {
         let (board, board_fd) = Board::create().map_err(SpawnError::Channel)?;
-        let (socket, theirs) = SocketChannel::pair().map_err(SpawnError::Channel)?;
+        let (control, theirs) = control_pair().map_err(SpawnError::Channel)?;
         let startup = Startup {
             address_space: self.address_space,
             frame_limit: self.frame_limit as u64,
             capture: self.capture.map(|_| draw_nonce()),
         };
-        send_with_fd(&socket, &startup.encode(), board_fd.as_fd()).map_err(SpawnError::Channel)?;
+        send_with_fds(&control, &startup.encode(), &[board_fd.as_fd(), bell]).map_err(SpawnError::Channel)?;
         let capture = startup.capture.zip(self.capture);
-        Ok(Berth { socket, board, theirs: theirs.into(), capture })
+        Ok(Berth { control, board, theirs, capture })
     }
 
     /// Starts a zygote of this command's program, with the other end of its link.
@@ -282,10 +284,12 @@ fn shown(path: &Path) -> String {
 pub struct Spawned {
     /// The process.
     pub child: Child,
-    /// The parent's end of the channel.
-    pub socket: SocketChannel,
+    /// Our end of the socket by which each side sees the end of the other.
+    pub control: OwnedFd,
     /// The parent's side of the board.
     pub board: Board,
+    /// The parent's end of the channel.
+    pub link: ParentEnd,
     /// The worker's standard output, if that is a pipe.
     pub stdout: Option<OutputPipe>,
     /// The worker's standard error, if that is a pipe.
@@ -294,12 +298,17 @@ pub struct Spawned {
 
 /// The channel of a worker that is being started.
 pub(super) struct Berth {
-    pub(super) socket: SocketChannel,
+    pub(super) control: OwnedFd,
     pub(super) board: Board,
     /// What the worker gets.
     pub(super) theirs: OwnedFd,
     /// How output is marked, if it is captured, and how much of it is kept.
     pub(super) capture: Option<(Nonce, usize)>,
+}
+
+fn control_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+    Ok(socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?)
 }
 
 /// Takes a fresh child over by pidfd. Its pid is still its own, as nobody but us reaps it.

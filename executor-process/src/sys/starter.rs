@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::epoll;
@@ -13,7 +14,7 @@ use super::spawn::{Berth, watch_forked};
 use super::zygote::{ForkPoint, FromZygote, Received, ZygoteHandle};
 use super::{Exit, SpawnError, Spawned, WorkerCommand};
 use crate::board::Board;
-use crate::transport::SocketChannel;
+use crate::transport::ParentEnd;
 
 /// Where workers come from.
 #[derive(Clone, Debug)]
@@ -37,6 +38,8 @@ pub enum Origin {
 pub struct Starter {
     command: WorkerCommand,
     origin: Origin,
+    /// What workers ring.
+    bell: Arc<OwnedFd>,
     /// How long a zygote may take to be ready.
     timeout: Duration,
     /// Readable when the zygote has said something; there if workers are forked.
@@ -52,7 +55,7 @@ pub struct Starter {
 
 /// What the program keeps while the worker is being forked.
 struct Started {
-    socket: SocketChannel,
+    control: OwnedFd,
     board: Board,
     capture: Option<(Nonce, usize)>,
     stdout: Option<OwnedFd>,
@@ -60,12 +63,17 @@ struct Started {
 }
 
 impl Starter {
-    /// Starts nothing yet.
+    /// Starts nothing yet. `bell` is the eventfd by which workers wake us.
     ///
     /// # Errors
     ///
     /// If there are no descriptors left.
-    pub fn new(command: WorkerCommand, origin: Origin, timeout: Duration) -> io::Result<Self> {
+    pub fn new(
+        command: WorkerCommand,
+        origin: Origin,
+        timeout: Duration,
+        bell: Arc<OwnedFd>,
+    ) -> io::Result<Self> {
         let epoll = match origin {
             Origin::Spawn => None,
             _ => Some(epoll::create(epoll::CreateFlags::CLOEXEC)?),
@@ -73,6 +81,7 @@ impl Starter {
         Ok(Self {
             command,
             origin,
+            bell,
             timeout,
             epoll,
             zygote: None,
@@ -104,7 +113,7 @@ impl Starter {
     /// For the time of a `posix_spawn`, some hundred microseconds.
     pub fn start(&mut self, number: u64, name: &str) {
         if let Origin::Spawn = self.origin {
-            let spawned = self.command.spawn(name);
+            let spawned = self.command.spawn(name, self.bell.as_fd());
             self.done.push_back((number, spawned));
             return;
         }
@@ -202,7 +211,7 @@ impl Starter {
         while let Some(zygote) = self.zygote.as_ref().filter(|zygote| zygote.is_ready)
             && let Some((number, name)) = self.queue.pop_front()
         {
-            match ask(zygote, &self.command, number + 1, &name) {
+            match ask(zygote, &self.command, self.bell.as_fd(), number + 1, &name) {
                 Ok(started) => drop(self.outstanding.insert(number + 1, started)),
                 Err(error) => self.done.push_back((number, Err(error))),
             }
@@ -275,13 +284,15 @@ impl Drop for Starter {
 impl Started {
     /// The worker is there.
     fn complete(self, pid: i32) -> Result<Spawned, SpawnError> {
-        let Self { socket, board, capture, .. } = self;
+        let Self { control, board, capture, .. } = self;
+        let link = ParentEnd::new(&board);
         let child = watch_forked(pid)?;
         let pipe = |end: Option<OwnedFd>| {
             let pipe = end.map(|end| OutputPipe::new(end, capture)).transpose();
             pipe.map_err(SpawnError::Channel)
         };
-        Ok(Spawned { child, socket, board, stdout: pipe(self.stdout)?, stderr: pipe(self.stderr)? })
+        let (stdout, stderr) = (pipe(self.stdout)?, pipe(self.stderr)?);
+        Ok(Spawned { child, control, board, link, stdout, stderr })
     }
 }
 
@@ -289,10 +300,11 @@ impl Started {
 fn ask(
     zygote: &ZygoteHandle,
     command: &WorkerCommand,
+    bell: BorrowedFd<'_>,
     request: u64,
     name: &str,
 ) -> Result<Started, SpawnError> {
-    let Berth { socket, board, theirs: channel, capture } = command.berth()?;
+    let Berth { control, board, theirs: channel, capture } = command.berth(bell)?;
     let (has_stdout, has_stderr) = command.has_pipes();
     let pipe = |wanted: bool| {
         let ends = wanted.then(|| pipe_with(PipeFlags::CLOEXEC)).transpose();
@@ -304,5 +316,5 @@ fn ask(
     zygote
         .ask(request, name, channel.as_fd(), theirs[0], theirs[1])
         .map_err(|error| SpawnError::Fork { reason: format!("asking the zygote: {error}") })?;
-    Ok(Started { socket, board, capture, stdout, stderr })
+    Ok(Started { control, board, capture, stdout, stderr })
 }

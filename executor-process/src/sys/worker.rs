@@ -12,18 +12,22 @@ use rustix::process::{Resource, Rlimit, Signal};
 use super::output::Capturer;
 use super::zygote::{Title, Zygote};
 use super::{MARK, Mark, PROTOCOL, Role, Startup, fork};
-use crate::board::{Journal, MapError, WorkerBoard};
-use crate::transport::{RecvFdError, SocketChannel, recv_with_fd};
+use crate::board::{MapError, WorkerBoard};
+use crate::transport::{Bell, RecvFdError, WorkerInput, WorkerOutput, recv_with_fds};
 
 /// What a worker has to work with.
 #[derive(Debug)]
 pub struct WorkerChannel {
-    /// The worker's end of the channel. Its end of file means that the parent is gone.
-    pub socket: SocketChannel,
+    /// The worker's end of the control socket. Its end of file means that the parent is gone.
+    pub control: OwnedFd,
     /// The worker's side of the board.
     pub board: WorkerBoard,
-    /// The journal for results.
-    pub journal: Journal,
+    /// Where frames come from.
+    pub input: WorkerInput,
+    /// Where answers go.
+    pub output: WorkerOutput,
+    /// Wakes the parent.
+    pub bell: Bell,
     /// The largest value that the parent takes.
     pub frame_limit: usize,
     /// Marks the output of tasks, if the parent captures it.
@@ -45,7 +49,7 @@ pub enum EnterError {
         /// The version of the parent.
         theirs: u32,
     },
-    /// The board's descriptor did not arrive.
+    /// The descriptors of board and bell did not arrive.
     #[error("the worker got no start-up message")]
     Startup(#[source] RecvFdError),
     /// The board could not be mapped.
@@ -203,20 +207,23 @@ pub(crate) fn threads_besides_dying() -> io::Result<Vec<String>> {
 /// Reads the start-up message and takes up the post.
 pub(super) fn settle(socket: OwnedFd) -> Result<WorkerChannel, EnterError> {
     let mut startup = [0; Startup::SIZE];
-    let board = recv_with_fd(&socket, &mut startup).map_err(|error| match error {
+    let [board, bell] = recv_with_fds(&socket, &mut startup).map_err(|error| match error {
         RecvFdError::Closed => EnterError::Orphaned,
         error => EnterError::Startup(error),
     })?;
-    let (board, journal) = WorkerBoard::map(board)?;
+    let board = WorkerBoard::map(board)?;
+    let bell = Bell::new(&board, bell);
     let startup = Startup::decode(startup);
     let capture = startup.capture.map(Capturer::new).transpose();
     let capture =
         capture.map_err(|source| EnterError::Io { action: "take the output pipes over", source })?;
     limit_address_space(startup.address_space)?;
     Ok(WorkerChannel {
-        socket: SocketChannel::new(socket),
+        control: socket,
+        input: WorkerInput::new(&board, bell.clone()),
+        output: WorkerOutput::new(&board, bell.clone()),
+        bell,
         board,
-        journal,
         frame_limit: usize::try_from(startup.frame_limit).unwrap_or(usize::MAX),
         capture,
     })
@@ -356,6 +363,6 @@ fn io_error(action: &'static str) -> impl Fn(rustix::io::Errno) -> EnterError {
 
 impl AsFd for WorkerChannel {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+        self.control.as_fd()
     }
 }

@@ -1,4 +1,4 @@
-//! One descriptor across a Unix socket, by SCM_RIGHTS.
+//! Descriptors across a Unix socket, by SCM_RIGHTS.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -19,11 +19,13 @@ pub enum RecvFdError {
     /// The other side is gone.
     #[error("the other side closed the socket before it sent a descriptor")]
     Closed,
-    /// Bytes came, but not exactly the expected number with exactly one descriptor.
-    #[error("expected {expected} bytes with one descriptor, got {bytes} bytes with {descriptors}")]
+    /// Bytes came, but not exactly the expected number with exactly the expected descriptors.
+    #[error("expected {expected} bytes with {wanted} descriptors, got {bytes} bytes with {descriptors}")]
     Unexpected {
         /// Bytes that were to come.
         expected: usize,
+        /// Descriptors that were to come.
+        wanted: usize,
         /// Bytes that came.
         bytes: usize,
         /// Descriptors that came; all were closed.
@@ -31,7 +33,10 @@ pub enum RecvFdError {
     },
 }
 
-/// Sends `message`, which must not be empty, and with its first byte a copy of `fd`.
+/// The most descriptors of one message.
+const MOST: usize = 8;
+
+/// Sends `message`, which must not be empty, and with its first byte a copy of each of `fds`, at most eight.
 ///
 /// # Errors
 ///
@@ -40,26 +45,22 @@ pub enum RecvFdError {
 /// # Blocking
 ///
 /// Until the socket has room.
-pub fn send_with_fd(socket: impl AsFd, message: &[u8], fd: BorrowedFd<'_>) -> io::Result<()> {
-    if message.is_empty() {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "a descriptor needs at least one byte to travel with",
-        ));
-    }
-    let fds = [fd];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+pub fn send_with_fds(socket: impl AsFd, message: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
     let mut control = SendAncillaryBuffer::new(&mut space);
-    let fits = control.push(SendAncillaryMessage::ScmRights(&fds));
-    debug_assert!(fits, "the buffer was made for one descriptor");
+    let fits = control.push(SendAncillaryMessage::ScmRights(fds));
+    if message.is_empty() || !fits {
+        let reason = "descriptors travel with at least one byte, and no more than eight at a time";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+    }
     let iov = [IoSlice::new(message)];
     let sent =
         rustix::io::retry_on_intr(|| rustix::net::sendmsg(&socket, &iov, &mut control, SendFlags::NOSIGNAL))?;
     if sent == message.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
 }
 
-/// Receives into the whole of `message`, and returns the descriptor that came along, close-on-exec. Bytes that follow
-/// the message stay in the socket.
+/// Receives into the whole of `message`, and returns the `N` descriptors that came along, close-on-exec. Bytes that
+/// follow the message stay in the socket.
 ///
 /// # Errors
 ///
@@ -68,16 +69,19 @@ pub fn send_with_fd(socket: impl AsFd, message: &[u8], fd: BorrowedFd<'_>) -> io
 /// # Blocking
 ///
 /// Until the message is there or the other side closes.
-pub fn recv_with_fd(socket: impl AsFd, message: &mut [u8]) -> Result<OwnedFd, RecvFdError> {
+pub fn recv_with_fds<const N: usize>(
+    socket: impl AsFd,
+    message: &mut [u8],
+) -> Result<[OwnedFd; N], RecvFdError> {
     let expected = message.len();
-    // Room for more than one, so that a surplus descriptor is seen and closed rather than cut off.
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+    // Room for more, so that a surplus descriptor is seen and closed rather than cut off.
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut iov = [IoSliceMut::new(message)];
     let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::WAITALL;
     let got = rustix::io::retry_on_intr(|| rustix::net::recvmsg(&socket, &mut iov, &mut control, flags))
         .map_err(io::Error::from)?;
-    let mut descriptors: Vec<OwnedFd> = control
+    let descriptors: Vec<OwnedFd> = control
         .drain()
         .filter_map(|message| match message {
             RecvAncillaryMessage::ScmRights(fds) => Some(fds),
@@ -85,12 +89,13 @@ pub fn recv_with_fd(socket: impl AsFd, message: &mut [u8]) -> Result<OwnedFd, Re
         })
         .flatten()
         .collect();
-    match descriptors.pop() {
-        Some(fd) if got.bytes == expected && descriptors.is_empty() => Ok(fd),
-        None if got.bytes == 0 => Err(RecvFdError::Closed),
-        last => {
-            let descriptors = descriptors.len() + usize::from(last.is_some());
-            Err(RecvFdError::Unexpected { expected, bytes: got.bytes, descriptors })
-        }
+    let bytes = got.bytes;
+    if bytes == 0 && descriptors.is_empty() {
+        return Err(RecvFdError::Closed);
+    }
+    match <[OwnedFd; N]>::try_from(descriptors) {
+        Ok(fds) if bytes == expected => Ok(fds),
+        Ok(_) => Err(RecvFdError::Unexpected { expected, wanted: N, bytes, descriptors: N }),
+        Err(other) => Err(RecvFdError::Unexpected { expected, wanted: N, bytes, descriptors: other.len() }),
     }
 }

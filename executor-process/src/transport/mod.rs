@@ -1,23 +1,23 @@
 //! The channel between the parent and one worker, and the frames on it.
 //!
 //! A frame is a little-endian `u32`, the length of the body, and the body. [`FrameReader`] and [`OutBuf`] are the frame
-//! layer without IO; a [`Channel`] moves their bytes. Today's channel is a [`SocketChannel`], one end of a Unix stream
-//! socket pair; a pair of rings in shared memory is to take its place behind the same trait.
+//! layer without IO. [`ParentEnd`], [`WorkerInput`] and [`WorkerOutput`] move their bytes through the rings of the worker's
+//! board. Descriptors go over a Unix socket, which is also how each side sees the end of the other.
 //!
 //! One channel belongs to one worker, so a worker that dies in the middle of a frame spoils nobody else's stream.
 
 mod fd;
+mod link;
 mod out;
 mod reader;
-mod socket;
 
 #[cfg(test)]
 mod tests;
 
-pub use fd::{RecvFdError, recv_with_fd, send_with_fd};
+pub use fd::{RecvFdError, recv_with_fds, send_with_fds};
+pub use link::{Bell, ParentEnd, Patience, Sent, WorkerInput, WorkerOutput, bell, hush};
 pub use out::{FrameWriter, OutBuf};
 pub use reader::{FrameError, FrameReader};
-pub use socket::{Channel, Received, Sent, SocketChannel};
 
 /// Bytes of a frame's length field.
 pub const HEADER: usize = 4;

@@ -11,6 +11,8 @@
 //! Bodies are slices of the reader's own buffer: nothing is copied between the socket and the decoder, but for the part
 //! of a frame that happened to arrive with the frames before it.
 
+use std::ops::Range;
+
 use super::HEADER;
 
 /// The buffer's usual size: about what a Unix socket hands over in one call.
@@ -109,6 +111,16 @@ impl FrameReader {
     ///
     /// [`FrameError::TooLarge`], again at every further call.
     pub fn next_frame(&mut self) -> Result<Option<&[u8]>, FrameError> {
+        Ok(self.next_span()?.map(|span| &self.buffer[span]))
+    }
+
+    /// The place of the body that [`next_frame`](Self::next_frame) would give, for [`bytes`](Self::bytes).
+    ///
+    /// # Errors
+    ///
+    /// As for `next_frame`.
+    #[inline]
+    pub fn next_span(&mut self) -> Result<Option<Range<usize>>, FrameError> {
         let available = self.end - self.start;
         let Some(body) = self.body_length() else {
             return Ok(None);
@@ -123,7 +135,14 @@ impl FrameReader {
         let from = self.start + HEADER;
         self.start += frame;
         self.calm = if frame > self.buffer.len() / 4 { 0 } else { self.calm.saturating_add(1) };
-        Ok(Some(&self.buffer[from..from + body]))
+        Ok(Some(from..from + body))
+    }
+
+    /// The bytes at a place that [`next_span`](Self::next_span) gave last.
+    #[inline]
+    #[must_use]
+    pub fn bytes(&self, span: Range<usize>) -> &[u8] {
+        &self.buffer[span]
     }
 
     /// Whether bytes of an unfinished frame are held.

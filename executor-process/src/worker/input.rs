@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use executor_core::wire::ToWorker;
 
 use super::{Shared, fail};
-use crate::transport::{Channel, FrameReader, Received, SocketChannel};
+use crate::transport::{FrameReader, WorkerInput};
 
 /// The limit of frames is the parent's to keep; this is only what the length field can say.
 const FRAME_LIMIT: usize = u32::MAX as usize;
@@ -21,58 +21,101 @@ pub(super) struct Input {
 }
 
 struct Stream {
-    socket: SocketChannel,
+    ring: WorkerInput,
     reader: FrameReader,
 }
 
-/// What the main thread has to do next.
-pub(super) enum Next {
-    /// Deal with this frame: a task, or the order to leave.
-    Frame(Vec<u8>),
-    /// The parent is gone.
-    Closed,
+/// A frame that the main thread has to deal with: a task, or the order to leave.
+type Next = Vec<u8>;
+
+/// Frames that the main thread has taken over and not dealt with: tasks, and the order to leave. Nobody else would deal with
+/// them, so nothing waits for it to come back.
+#[derive(Default)]
+pub(super) struct Batch {
+    bytes: Vec<u8>,
+    /// Where each one ends.
+    ends: Vec<usize>,
+    next: usize,
+    start: usize,
+}
+
+impl Batch {
+    /// The next frame.
+    #[inline]
+    pub(super) fn next(&mut self) -> Option<&[u8]> {
+        let end = *self.ends.get(self.next)?;
+        let start = std::mem::replace(&mut self.start, end);
+        self.next += 1;
+        Some(&self.bytes[start..end])
+    }
+
+    fn push(&mut self, frame: &[u8]) {
+        self.bytes.extend_from_slice(frame);
+        self.ends.push(self.bytes.len());
+    }
+
+    fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    fn is_full(&self) -> bool {
+        /// Beyond this, what is left is taken over when these are done.
+        const BYTES: usize = 64 * 1024;
+        self.bytes.len() >= BYTES
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        super::shrink(&mut self.bytes);
+        self.ends.clear();
+        (self.next, self.start) = (0, 0);
+    }
 }
 
 impl Input {
-    pub(super) fn new(socket: SocketChannel) -> Self {
+    pub(super) fn new(ring: WorkerInput) -> Self {
         Self {
-            stream: Mutex::new(Stream { socket, reader: FrameReader::new(FRAME_LIMIT) }),
+            stream: Mutex::new(Stream { ring, reader: FrameReader::new(FRAME_LIMIT) }),
             has_reader: AtomicBool::new(false),
             handed_over: Mutex::default(),
             arrived: Condvar::new(),
         }
     }
 
-    /// The next frame for the main thread.
-    pub(super) fn next(&self, shared: &Shared) -> Next {
-        if self.has_reader.load(Ordering::Acquire) {
-            return self.next_handed_over(shared);
-        }
-        let mut stream = self.lock();
-        loop {
-            if self.has_reader.load(Ordering::Acquire) {
-                // It was started by an async body, while this thread was reading.
-                drop(stream);
-                return self.next_handed_over(shared);
+    /// The next frames for the main thread, at least one. True if it had to wait for them.
+    pub(super) fn next(&self, shared: &Shared, batch: &mut Batch) -> bool {
+        batch.clear();
+        let mut has_waited = false;
+        if !self.has_reader.load(Ordering::Acquire) {
+            let mut stream = self.lock();
+            // The reader may be started by an async body while this thread reads.
+            while !self.has_reader.load(Ordering::Acquire) {
+                stream.take_tasks(shared, batch);
+                if !batch.is_empty() {
+                    return has_waited;
+                }
+                stream.await_bytes(|| {
+                    has_waited = true;
+                    shared.output.flush();
+                });
             }
-            match stream.next(shared, || shared.output.flush()) {
-                Some(next) => return next,
-                None => continue,
-            }
         }
+        let (next, had_to_wait) = self.next_handed_over(shared);
+        batch.push(&next);
+        has_waited || had_to_wait
     }
 
-    fn next_handed_over(&self, shared: &Shared) -> Next {
+    fn next_handed_over(&self, shared: &Shared) -> (Next, bool) {
         let mut frames = self.handed_over.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(next) = frames.pop_front() {
-            return next;
+            return (next, false);
         }
         drop(frames);
         shared.output.flush();
         frames = self.handed_over.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             match frames.pop_front() {
-                Some(next) => return next,
+                Some(next) => return (next, true),
                 None => frames = self.arrived.wait(frames).unwrap_or_else(PoisonError::into_inner),
             }
         }
@@ -86,17 +129,20 @@ impl Input {
         let shared = Arc::clone(shared);
         let started = std::thread::Builder::new().name("executor-reader".to_owned()).spawn(move || {
             let mut stream = shared.input.lock();
+            let mut batch = Batch::default();
             loop {
-                if let Some(next) = stream.next(&shared, || {}) {
-                    let is_end = matches!(next, Next::Closed);
-                    let mut frames = shared.input.handed_over.lock().unwrap_or_else(PoisonError::into_inner);
-                    frames.push_back(next);
-                    shared.input.arrived.notify_one();
-                    if is_end {
-                        // Whatever the main thread is busy with, nobody wants it any more.
-                        super::leave();
-                    }
+                stream.take_tasks(&shared, &mut batch);
+                if batch.is_empty() {
+                    stream.await_bytes(|| {});
+                    continue;
                 }
+                let mut frames = shared.input.handed_over.lock().unwrap_or_else(PoisonError::into_inner);
+                while let Some(frame) = batch.next() {
+                    frames.push_back(frame.to_vec());
+                }
+                shared.input.arrived.notify_one();
+                drop(frames);
+                batch.clear();
             }
         });
         if let Err(error) = started {
@@ -110,26 +156,32 @@ impl Input {
 }
 
 impl Stream {
-    /// Goes one step: `None` if that led to nothing for the main thread. Calls `idle` before it waits for input.
-    fn next(&mut self, shared: &Shared, idle: impl FnOnce()) -> Option<Next> {
-        match self.reader.next_frame() {
-            Ok(Some(frame)) => match ToWorker::decode(frame) {
-                Ok(ToWorker::Task(_) | ToWorker::Exit) => Some(Next::Frame(frame.to_vec())),
-                Ok(other) => {
-                    shared.handle(other);
-                    None
-                }
+    /// Deals with what is there, and takes tasks over as they come.
+    fn take_tasks(&mut self, shared: &Shared, batch: &mut Batch) {
+        while !batch.is_full() {
+            match self.reader.next_frame() {
+                Ok(Some(frame)) if ToWorker::is_for_main(frame) => batch.push(frame),
+                Ok(Some(frame)) => match ToWorker::decode(frame) {
+                    Ok(other) => shared.handle(other),
+                    Err(error) => fail(&error.to_string()),
+                },
+                Ok(None) => return,
                 Err(error) => fail(&error.to_string()),
-            },
-            Ok(None) => {
-                idle();
-                match self.socket.recv(&mut self.reader) {
-                    Ok(Received::Bytes(_) | Received::Nothing) => None,
-                    Ok(Received::Closed) => Some(Next::Closed),
-                    Err(error) => fail(&format!("reading from the channel failed: {error}")),
-                }
             }
-            Err(error) => fail(&error.to_string()),
+        }
+    }
+
+    /// Waits for more. Calls `idle` before it does.
+    fn await_bytes(&mut self, idle: impl FnOnce()) {
+        let received = self.ring.try_recv(&mut self.reader).and_then(|len| match len {
+            0 => {
+                idle();
+                self.ring.recv(&mut self.reader)
+            }
+            len => Ok(len),
+        });
+        if let Err(error) = received {
+            fail(&error.to_string());
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The worker's side: takes tasks from its channel, runs them, and answers.
 //!
+//! A thread of its own waits for the parent's end, and does nothing else.
+//!
 //! Tasks run on the main thread, which reads the channel itself: a task of no work costs no hand-over between threads. Async
 //! bodies run on a runtime of their own thread, started with the first of them. The first task that asks for its executor
 //! has a *reader* thread started, which takes the channel over: the answers of nested tasks must arrive while the main
@@ -16,15 +18,18 @@ mod nested;
 mod output;
 mod runtime;
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use executor_core::wire::{Finished, FromWorker, Packed, TaskFrame, ToWorker, encode_done};
 use executor_core::worker::{Incoming, run as run_body};
 use executor_core::{Carrier, Host, Invocation, Outlet, Parcel, ShareBlob, TaskError, share_store};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 
 use self::host::WorkerHost;
-use self::input::{Input, Next};
+use self::input::{Batch, Input};
 pub(crate) use self::limit::ERROR_BYTES;
 use self::limit::shortened;
 use self::output::Output;
@@ -49,27 +54,43 @@ struct Shared {
 
 /// Runs tasks until the parent wants no more or is gone. Never returns.
 pub(crate) fn run(channel: WorkerChannel) -> ! {
-    let WorkerChannel { socket, board, journal, frame_limit, capture } = channel;
-    let input = socket.try_clone().map(Input::new);
-    let Ok(input) = input else { fail("no descriptor is left for the channel") };
+    let WorkerChannel { control, board, input, output, bell, frame_limit, capture } = channel;
+    follow_parent(control);
     let shared = Arc::new(Shared {
         board,
-        output: Output::new(socket, journal),
-        input,
+        output: Output::new(output, bell),
+        input: Input::new(input),
         nested: nested::Pending::default(),
         frame_limit,
         capture,
         runtime: runtime::Runtime::default(),
     });
-    Output::start_flusher(&shared);
     let host: Arc<dyn Host> = Arc::new(WorkerHost::new(Arc::clone(&shared)));
     shared.output.send(&FromWorker::Ready(1));
-    let mut worker = Worker { shared, host, scratch: Vec::new() };
+    let mut worker = Worker { shared, host, scratch: Vec::new(), free_since: Instant::now() };
+    let mut batch = Batch::default();
     loop {
-        match worker.shared.input.next(&worker.shared) {
-            Next::Frame(frame) => worker.handle(&frame),
-            Next::Closed => leave(),
+        if worker.shared.input.next(&worker.shared, &mut batch) {
+            worker.free_since = Instant::now();
         }
+        while let Some(frame) = batch.next() {
+            worker.handle(frame);
+        }
+    }
+}
+
+/// Ends this process when the parent has gone: whatever its threads are busy with, nobody wants it any more.
+fn follow_parent(control: OwnedFd) {
+    let started = std::thread::Builder::new().name("executor-parent".to_owned()).stack_size(64 * 1024).spawn(
+        move || {
+            let mut fds = [PollFd::new(&control, PollFlags::RDHUP)];
+            // Nothing but an end, or an error, ends this; a signal to this thread changes nothing.
+            while let Ok(0) | Err(Errno::INTR) = poll(&mut fds, None) {}
+            leave();
+        },
+    );
+    if let Err(error) = started {
+        fail(&format!("the thread that follows the parent could not be started: {error}"));
     }
 }
 
@@ -90,6 +111,9 @@ struct Worker {
     host: Arc<dyn Host>,
     /// A result's frame, before it goes into the journal.
     scratch: Vec<u8>,
+    /// When it was done with the last task, or had the next after it had waited. What a task takes is counted from here, so
+    /// that the clock is asked once for each.
+    free_since: Instant,
 }
 
 impl Worker {
@@ -109,12 +133,11 @@ impl Worker {
         let Some(ticket) = Ticket::from_bits(task.slot) else {
             fail(&format!("{} is not a ticket", task.slot))
         };
-        // What has been finished is on its way before something long may begin.
-        self.shared.output.expect_delay();
         if !self.shared.board.claim(ticket) {
             return;
         }
-        let started = Instant::now();
+        // What has been finished is known before something long may begin.
+        self.shared.output.expect_delay();
         let incoming = Incoming {
             target: &task.target,
             arg: Parcel::from(task.arg.bytes),
@@ -142,20 +165,28 @@ impl Worker {
                 out.truncate(before);
                 return Err(TaskError::over_frame_limit("result", len, limit));
             }
-            Ok(Finished { elapsed: started.elapsed(), ..Finished::default() })
+            Ok(Finished { elapsed: took(&mut self.free_since), ..Finished::default() })
         });
         drop(section);
         if let Some(body) = pending {
+            took(&mut self.free_since);
             self.shared.runtime.spawn(&self.shared, task.slot, body);
             return;
         }
         if let Err(error) = result {
             let error = shortened(error);
-            FromWorker::Done(task.slot, started.elapsed(), Err(error)).encode(&mut self.scratch);
+            let elapsed = took(&mut self.free_since);
+            FromWorker::Done(task.slot, elapsed, Err(error)).encode(&mut self.scratch);
         }
         self.shared.output.write(&self.scratch);
         shrink(&mut self.scratch);
     }
+}
+
+/// How long it is since then; from now on, since now.
+fn took(since: &mut Instant) -> Duration {
+    let now = Instant::now();
+    now.duration_since(std::mem::replace(since, now))
 }
 
 /// Gives back a buffer that one large result has made large.

@@ -42,6 +42,8 @@ impl Core {
         loop {
             if self.has_extra() {
                 self.steer_extra(now);
+            } else {
+                while self.send_run(now) {}
             }
             match self.scheduler.poll_action(now) {
                 Some(action) => self.perform(action, now),
@@ -55,21 +57,21 @@ impl Core {
             Action::Send { worker, task, attempt } => self.send(worker, task, attempt, now),
             Action::Revoke { worker, task } => {
                 let Some((id, ticket)) = self.ticket_of(worker, task) else { return };
-                let Some(at) = self.workers.get_mut(&id) else { return };
+                let Some(at) = self.workers.get_mut(id) else { return };
                 // Who revokes a relayed task has closed its slot already.
                 let taken = at.board.revoke(ticket) || at.board.state(ticket) == SlotState::Revoked;
                 if taken {
                     at.close(ticket);
                     if let Some(task) = self.scheduler.payload_mut(task) {
                         task.ticket = None;
-                        self.nested_waiting += usize::from(task.depth > 0);
+                        self.books.nested_waiting += usize::from(task.depth > 0);
                     }
                 }
                 self.scheduler.handle_revoked(now, worker, task, taken);
             }
             Action::Stop { worker, task } => {
                 if let Some((id, ticket)) = self.ticket_of(worker, task)
-                    && let Some(at) = self.workers.get(&id)
+                    && let Some(at) = self.workers.get(id)
                 {
                     at.board.request_cancel(ticket);
                 }
@@ -88,8 +90,9 @@ impl Core {
                 self.fail(payload, error);
             }
             Action::Retired { worker } => {
-                let id = self.by_key.get(worker.slot()).copied().unwrap_or(NOBODY);
-                if let Some(at) = self.workers.get_mut(&id) {
+                // Not by slot: that may be a younger worker's already, which has become ready since.
+                let retired = self.workers.iter_mut().find(|(_, at)| at.key == Some(worker));
+                if let Some((id, at)) = retired {
                     at.dismiss(now);
                     self.mark_dirty(id);
                 }
@@ -98,43 +101,53 @@ impl Core {
     }
 
     pub(super) fn at(&mut self, worker: WorkerKey) -> Option<&mut Worker> {
-        let id = self.by_key.get(worker.slot())?;
+        let id = *self.by_key.get(worker.slot())?;
         self.workers.get_mut(id)
     }
 
     pub(super) fn ticket_of(&self, worker: WorkerKey, task: TaskKey) -> Option<(u64, Ticket)> {
         let id = *self.by_key.get(worker.slot())?;
         let known = self.scheduler.payload(task).and_then(|task| task.ticket);
-        let ticket = known.or_else(|| self.workers.get(&id)?.ticket_of(task))?;
+        let ticket = known.or_else(|| self.workers.get(id)?.ticket_of(task))?;
         Some((id, ticket))
+    }
+
+    /// Sends as many tasks to the same worker as the scheduler says; whether it said any.
+    fn send_run(&mut self, now: Instant) -> bool {
+        let Self { scheduler, workers, by_key, books, dirty, .. } = self;
+        let Some(mut run) = scheduler.poll_run(now) else { return false };
+        let key = run.worker();
+        let id = by_key.get(key.slot()).copied().unwrap_or(NOBODY);
+        let Some(worker) = workers.get_mut(id) else {
+            // It would be asked for again and again.
+            unreachable!("the scheduler knows a worker that the pool does not");
+        };
+        while !worker.should_pause()
+            && let Some(send) = run.next_task()
+        {
+            books.nested_waiting -= usize::from(send.payload.depth > 0);
+            hand_over(worker, send.task, send.payload, send.attempt);
+        }
+        drop(run);
+        if worker.should_pause() && !worker.is_paused {
+            worker.is_paused = true;
+            scheduler.handle_paused(now, key);
+        }
+        if !worker.is_dirty {
+            worker.is_dirty = true;
+            dirty.push(id);
+        }
+        true
     }
 
     pub(super) fn send(&mut self, key: WorkerKey, task: TaskKey, attempt: u32, now: Instant) {
         let Some(id) = self.by_key.get(key.slot()).copied() else { return };
-        let (Some(worker), Some(payload)) = (self.workers.get_mut(&id), self.scheduler.payload_mut(task))
+        let (Some(worker), Some(payload)) = (self.workers.get_mut(id), self.scheduler.payload_mut(task))
         else {
             return;
         };
-        let ticket = worker.offer(task).expect("a worker's credit is no more than its slots");
-        payload.ticket = Some(ticket);
-        self.nested_waiting -= usize::from(payload.depth > 0);
-        let job = &payload.job;
-        if !job.shares().is_empty() || worker.has_stale_shares() {
-            worker.send_shares(job.shares());
-        }
-        match job.target() {
-            Ok(target) => TaskFrame {
-                slot: ticket.to_bits(),
-                task: job.id(),
-                attempt: attempt + job.attempts_before(),
-                is_async: job.is_async(),
-                target,
-                extra: None,
-                arg: Packed::from(job.encoded()),
-            }
-            .encode(worker.out()),
-            Err(_) => unreachable!("the target was found when the task was submitted"),
-        }
+        self.books.nested_waiting -= usize::from(payload.depth > 0);
+        hand_over(worker, task, payload, attempt);
         if worker.should_pause() && !worker.is_paused {
             worker.is_paused = true;
             self.scheduler.handle_paused(now, key);
@@ -143,7 +156,7 @@ impl Core {
     }
 
     pub(super) fn mark_dirty(&mut self, id: u64) {
-        if let Some(worker) = self.workers.get_mut(&id)
+        if let Some(worker) = self.workers.get_mut(id)
             && !worker.is_dirty
         {
             worker.is_dirty = true;
@@ -157,12 +170,11 @@ impl Core {
         let mut dirty = std::mem::take(&mut self.dirty);
         let mut resumed = false;
         dirty.retain(|id| {
-            let Some(worker) = self.workers.get_mut(id) else {
+            let Some(worker) = self.workers.get_mut(*id) else {
                 return false;
             };
             if worker.wants_flush() {
-                // A worker that is gone is noticed by the reaper; what it was sent is dealt with there.
-                if worker.flush().unwrap_or(false) {
+                if worker.flush() {
                     self.full.push(*id);
                 }
                 resumed |= resume(worker, &mut self.scheduler, now);
@@ -174,17 +186,42 @@ impl Core {
         resumed
     }
 
-    /// The reaper has found the worker's socket writable. True if it is full again.
-    pub(in crate::pool) fn on_writable(&mut self, id: u64, now: Instant) -> bool {
-        let Some(worker) = self.workers.get_mut(&id) else { return false };
-        let is_full = worker.flush().unwrap_or(false);
-        resume(worker, &mut self.scheduler, now);
-        is_full
+    /// Writes on to workers whose rings were full. True if one of them can be sent to again that could not.
+    pub(super) fn retry_full(&mut self, now: Instant) -> bool {
+        let mut full = std::mem::take(&mut self.full);
+        let mut resumed = false;
+        full.retain(|id| {
+            let Some(worker) = self.workers.get_mut(*id) else { return false };
+            let is_full = worker.flush();
+            resumed |= resume(worker, &mut self.scheduler, now);
+            is_full
+        });
+        self.full.append(&mut full);
+        resumed
     }
+}
 
-    /// Workers whose sockets are full, for the reaper to wait for.
-    pub(super) fn take_full(&mut self) -> Vec<u64> {
-        std::mem::take(&mut self.full)
+/// Offers a task to a worker, and appends its frame to what the worker is told.
+#[inline]
+fn hand_over(worker: &mut Worker, key: TaskKey, task: &mut Task, attempt: u32) {
+    let ticket = worker.offer(key).expect("a worker's credit is no more than its slots");
+    task.ticket = Some(ticket);
+    let job = &task.job;
+    if !job.shares().is_empty() || worker.has_stale_shares() {
+        worker.send_shares(job.shares());
+    }
+    match job.target() {
+        Ok(target) => TaskFrame {
+            slot: ticket.to_bits(),
+            task: job.id(),
+            attempt: attempt + job.attempts_before(),
+            is_async: job.is_async(),
+            target,
+            extra: None,
+            arg: Packed::from(job.encoded()),
+        }
+        .encode(worker.out()),
+        Err(_) => unreachable!("the target was found when the task was submitted"),
     }
 }
 

@@ -1,8 +1,9 @@
 //! What workers say.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use executor_core::scheduler::{Cancelled, TaskKey, WorkerKey};
 use executor_core::wire::{FromWorker, NestedFrame, Packed, ToWorker};
@@ -12,29 +13,110 @@ use super::{Core, counted_bytes};
 use crate::board::Ticket;
 use crate::pool::Pool;
 use crate::pool::inbox::{Event, Item};
+use crate::pool::worker::Worker;
+use crate::transport::FrameReader;
 
 impl Core {
-    /// Deals with one frame. `printed` gives what the task in a slot has printed.
-    pub(in crate::pool) fn on_frame(
+    /// Deals with what workers have said, at most once around each one's buffer, and with the room that they have made;
+    /// whether that was anything, so that a [`step`](Self::step) has to follow. `printed` gives what the task in a slot of a
+    /// worker has printed.
+    pub(in crate::pool) fn read_all(
         &mut self,
-        pool: &Arc<Pool>,
+        pool: &Pool,
+        printed: &mut dyn FnMut(u64, Ticket) -> Option<Printed>,
+        now: Instant,
+    ) -> bool {
+        let mut found = !self.full.is_empty() && self.retry_full(now);
+        for place in 0..self.workers.len() {
+            let Some(id) = self.workers.id_at(place) else { break };
+            if self.read(pool, id, printed, now) {
+                self.recycle(place, &pool.config, now);
+                found = true;
+            }
+        }
+        found
+    }
+
+    /// Whether a worker has said something.
+    #[inline]
+    pub(in crate::pool) fn has_answers(&self) -> bool {
+        self.workers.values().any(Worker::has_answers)
+    }
+
+    /// Deals with what one worker has said.
+    pub(in crate::pool) fn read(
+        &mut self,
+        pool: &Pool,
         id: u64,
-        body: &[u8],
+        printed: &mut dyn FnMut(u64, Ticket) -> Option<Printed>,
+        now: Instant,
+    ) -> bool {
+        let Some(worker) = self.workers.get_mut(id).filter(|it| it.has_answers()) else { return false };
+        let Some(mut reader) = worker.take_answers() else { return true };
+        self.answers += 1;
+        let mut printed = |ticket| printed(id, ticket);
+        let result = loop {
+            match self.take_results(id, &mut reader, &mut printed, now) {
+                Ok(None) => break Ok(()),
+                Ok(Some(span)) => {
+                    if let Err(reason) = self.on_frame(pool, id, reader.bytes(span), now) {
+                        break Err(reason);
+                    }
+                }
+                Err(reason) => break Err(reason),
+            }
+        };
+        let Some(worker) = self.workers.get_mut(id) else { return true };
+        worker.give_back(reader);
+        if let Err(reason) = result {
+            worker.condemn(&reason);
+        }
+        true
+    }
+
+    /// Deals with results, up to the first frame that is something else, which it gives.
+    fn take_results(
+        &mut self,
+        id: u64,
+        reader: &mut FrameReader,
         printed: &mut dyn FnMut(Ticket) -> Option<Printed>,
         now: Instant,
-    ) -> Result<(), String> {
-        let frame = FromWorker::decode(body).map_err(|it| it.to_string())?;
-        let ticket = |bits| Ticket::from_bits(bits).ok_or_else(|| format!("{bits} is not a ticket"));
-        match frame {
-            FromWorker::Ready(_) => self.on_ready(id, now),
-            FromWorker::Done(bits, elapsed, outcome) => {
-                let ticket = ticket(bits)?;
-                self.on_done(id, ticket, elapsed, outcome, printed(ticket), now);
+    ) -> Result<Option<Range<usize>>, String> {
+        let Self { scheduler, workers, notices, books, .. } = self;
+        let Some(worker) = workers.get_mut(id) else { return Ok(None) };
+        // One that has not said that it is ready has no tasks, so no slot is found for its results.
+        let mut results = worker.key.map(|key| scheduler.handle_results(now, key));
+        while let Some(span) = reader.next_span().map_err(|it| it.to_string())? {
+            let frame = FromWorker::decode(reader.bytes(span.clone())).map_err(|it| it.to_string())?;
+            let FromWorker::Done(bits, elapsed, outcome) = frame else { return Ok(Some(span)) };
+            let ticket = ticket_of(bits)?;
+            let (Some(results), Some(task)) = (&mut results, worker.close(ticket)) else { continue };
+            worker.finished += 1;
+            let Some(task) = results.finished(task, elapsed) else { continue };
+            let job = books.release(task);
+            if let Some(printed) = printed(ticket) {
+                job.set_printed(printed);
             }
+            job.note_elapsed(elapsed);
+            let notice = match outcome {
+                Ok(value) => job.complete_deferred(value.bytes),
+                Err(error) => job.fail_deferred(error),
+            };
+            if notice.is_needed() {
+                notices.push(notice);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Deals with one frame that is no result.
+    fn on_frame(&mut self, pool: &Pool, id: u64, body: &[u8], now: Instant) -> Result<(), String> {
+        match FromWorker::decode(body).map_err(|it| it.to_string())? {
+            FromWorker::Ready(_) => self.on_ready(id, now),
             FromWorker::Nested(frame) => self.on_nested(pool, id, frame, now),
             FromWorker::NestedCancel(nested) => {
                 // At once: a task that its submitter takes for cancelled must not be sent after this frame.
-                let handle = self.workers.get(&id).and_then(|it| it.nested.get(&nested));
+                let handle = self.workers.get(id).and_then(|it| it.nested.get(&nested));
                 let key = handle.and_then(|handle| self.key_of(handle.word(), handle.id()));
                 if let Some(key) = key
                     && let Cancelled::Removed(task) | Cancelled::Resolved(task) =
@@ -44,67 +126,41 @@ impl Core {
                 }
             }
             FromWorker::NestedShare(share, value) => {
-                if let Some(worker) = self.workers.get_mut(&id) {
+                if let Some(worker) = self.workers.get_mut(id) {
                     let blob = Arc::new(ShareBlob::new(share, value.bytes.to_vec()));
                     worker.nested_shares.insert(share, blob);
                 }
             }
             FromWorker::Blocked(bits) => {
-                if let Some((worker, task)) = self.running_in(id, ticket(bits)?) {
+                if let Some((worker, task)) = self.running_in(id, ticket_of(bits)?) {
                     self.scheduler.handle_blocked(now, worker, task);
                 }
             }
             FromWorker::Unblocked(bits) => {
-                if let Some((worker, task)) = self.running_in(id, ticket(bits)?) {
+                if let Some((worker, task)) = self.running_in(id, ticket_of(bits)?) {
                     self.scheduler.handle_unblocked(now, worker, task);
                 }
             }
-            FromWorker::Progress(..)
+            FromWorker::Done(..)
+            | FromWorker::Progress(..)
             | FromWorker::Revoked(..)
             | FromWorker::Output(..)
             | FromWorker::Pong
             | FromWorker::Release(..)
             | FromWorker::Withdraw(_) => {
-                return Err("a worker process sends no such frame".to_owned());
+                return Err("a worker process sends no such frame here".to_owned());
             }
         }
         Ok(())
     }
 
     pub(super) fn running_in(&self, id: u64, ticket: Ticket) -> Option<(WorkerKey, TaskKey)> {
-        let worker = self.workers.get(&id)?;
+        let worker = self.workers.get(id)?;
         Some((worker.key?, worker.task_in(ticket)?))
     }
 
-    pub(super) fn on_done(
-        &mut self,
-        id: u64,
-        ticket: Ticket,
-        elapsed: Duration,
-        outcome: Result<Packed<'_>, TaskError>,
-        printed: Option<Printed>,
-        now: Instant,
-    ) {
-        let Some(worker) = self.workers.get_mut(&id) else { return };
-        let (Some(key), Some(task)) = (worker.key, worker.close(ticket)) else { return };
-        worker.finished += 1;
-        let Some(task) = self.scheduler.handle_finished(now, key, task, elapsed) else {
-            return;
-        };
-        let job = self.release(task);
-        if let Some(printed) = printed {
-            job.set_printed(printed);
-        }
-        job.note_elapsed(elapsed);
-        let notice = match outcome {
-            Ok(value) => job.complete_deferred(value.bytes),
-            Err(error) => job.fail_deferred(error),
-        };
-        self.note(notice);
-    }
-
-    pub(super) fn on_nested(&mut self, pool: &Arc<Pool>, id: u64, frame: NestedFrame<'_>, now: Instant) {
-        let Some(worker) = self.workers.get_mut(&id) else { return };
+    pub(super) fn on_nested(&mut self, pool: &Pool, id: u64, frame: NestedFrame<'_>, now: Instant) {
+        let Some(worker) = self.workers.get_mut(id) else { return };
         let nested = frame.nested;
         let shares: Result<Vec<_>, ShareId> =
             frame.shares.iter().map(|share| worker.known_share(*share).ok_or(*share)).collect();
@@ -116,7 +172,7 @@ impl Core {
                 return;
             }
         };
-        let answer_to = Arc::downgrade(pool);
+        let answer_to = pool.this();
         let sink = move |result| {
             if let Some(pool) = answer_to.upgrade() {
                 let event = Event::NestedDone { worker: id, nested, result };
@@ -142,7 +198,7 @@ impl Core {
 
     /// The depth of the deepest task that a worker runs.
     pub(super) fn depth_at(&self, id: u64) -> u8 {
-        let key = self.workers.get(&id).and_then(|worker| worker.key);
+        let key = self.workers.get(id).and_then(|worker| worker.key);
         let tasks = key.into_iter().flat_map(|key| self.scheduler.tasks_of(key));
         let depths = tasks.filter_map(|task| Some(self.scheduler.payload(task)?.depth));
         depths.max().unwrap_or(0)
@@ -154,7 +210,7 @@ impl Core {
         nested: u64,
         result: &Result<Parcel<'static>, TaskError>,
     ) {
-        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let Some(worker) = self.workers.get_mut(id) else { return };
         worker.nested.remove(&nested);
         let outcome = match result {
             Ok(parcel) => Ok(Packed::from(&*parcel.bytes)),
@@ -164,4 +220,8 @@ impl Core {
         worker.is_urgent = true;
         self.mark_dirty(id);
     }
+}
+
+fn ticket_of(bits: u64) -> Result<Ticket, String> {
+    Ticket::from_bits(bits).ok_or_else(|| format!("{bits} is not a ticket"))
 }

@@ -5,7 +5,6 @@ mod frames;
 mod relief;
 mod workers;
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -17,9 +16,11 @@ use executor_core::{CancelOutcome, Job, Notice, Shutdown, Stats, TaskError, Task
 use crate::board::{SlotState, Ticket, WINDOW};
 use crate::config::ProcessConfig;
 use crate::pool::Pool;
+use crate::pool::crew::Crew;
 use crate::pool::inbox::{Event, Item};
 use crate::pool::plan::Plan;
 use crate::pool::worker::Worker;
+use crate::ring::Need;
 
 /// How much earlier a task goes for each task that waits for it. Priorities of tasks from outside are not meant to be as
 /// high.
@@ -34,22 +35,42 @@ pub(super) struct Task {
     depth: u8,
 }
 
+/// What is counted of the tasks that the scheduler has.
+#[derive(Default)]
+struct Books {
+    /// Nested tasks in the scheduler's queue.
+    nested_waiting: usize,
+    /// Bytes of arguments whose tasks have been resolved, and that the pool still counts.
+    released: usize,
+}
+
+impl Books {
+    /// Takes a task out of the books.
+    #[inline]
+    fn release(&mut self, task: Task) -> Job {
+        if task.depth > 0 && task.ticket.is_none() {
+            self.nested_waiting -= 1;
+        }
+        self.released += counted_bytes(&task.job);
+        task.job
+    }
+}
+
 /// A step to be taken when the lock has been let go.
 type Step = Box<dyn FnOnce() + Send>;
 
 pub(crate) struct Core {
     scheduler: Scheduler<Task>,
     /// By the reaper's number, which is never used again.
-    workers: HashMap<u64, Worker>,
+    workers: Crew,
     /// By the slot of the scheduler's key.
     by_key: Vec<u64>,
     dirty: Vec<u64>,
-    /// Workers whose sockets the reaper is to wait for.
+    /// Workers whose rings are full; the bell rings when there is room.
     full: Vec<u64>,
     items: Vec<Item>,
     notices: Vec<Notice>,
     after: Vec<Step>,
-    released: usize,
     /// Something that watchers wait for may have happened.
     changed: bool,
     alarm: bool,
@@ -59,12 +80,19 @@ pub(crate) struct Core {
     losses: Vec<(WorkerKey, WorkerLoss)>,
     last_loss: Option<WorkerLoss>,
     pub(super) is_over: bool,
-    /// Nested tasks in the scheduler's queue.
-    nested_waiting: usize,
+    books: Books,
     /// How many workers there should be.
     wanted: u32,
     /// How many more there may be.
     extra: usize,
+    /// Counts what has been taken in from workers.
+    answers: u64,
+    /// Counts turns of submitters.
+    turn: u32,
+    /// Threads that look for answers themselves while they wait for one.
+    lookers: usize,
+    /// What the reaper wants to be woken for.
+    reaper_need: Need,
     /// Indices of workers that the reaper is to start.
     starts: Vec<u32>,
     /// How many workers the reaper has been told to start and has not: a zygote may be at it.
@@ -92,26 +120,29 @@ impl Core {
         });
         Self {
             scheduler,
-            workers: HashMap::new(),
+            workers: Crew::default(),
             by_key: Vec::new(),
             dirty: Vec::new(),
             full: Vec::new(),
             items: Vec::new(),
             notices: Vec::new(),
             after: Vec::new(),
-            released: 0,
             changed: false,
             alarm: false,
             reaper_sleeps_until: None,
             losses: Vec::new(),
             last_loss: None,
             is_over: false,
-            nested_waiting: 0,
+            books: Books::default(),
             wanted: workers,
             starts: (0..workers).collect(),
             being_started: 0,
             failed_starts: 0,
             next_start: None,
+            answers: 0,
+            turn: 0,
+            lookers: 0,
+            reaper_need: Need::Nothing,
             extra: config.extra_workers.unwrap_or((4 * workers as usize).max(64)),
         }
     }
@@ -131,7 +162,7 @@ impl Core {
     }
 
     pub(super) fn take_released(&mut self) -> usize {
-        std::mem::take(&mut self.released)
+        std::mem::take(&mut self.books.released)
     }
 
     pub(super) fn take_changed(&mut self) -> bool {
@@ -160,6 +191,67 @@ impl Core {
             return Some(self.broken());
         }
         (self.is_over || self.scheduler.is_closing()).then_some(TaskError::Closed)
+    }
+
+    // ---- who looks for answers ---------------------------------------------------------------------------------
+
+    /// A thread starts to look for answers: nobody needs the bell.
+    pub(super) fn start_looking(&mut self) {
+        self.lookers += 1;
+        if self.lookers == 1 && self.reaper_need != Need::Nothing {
+            self.listen(Need::Nothing);
+        }
+    }
+
+    /// A thread looks no more. Answers that have come since it last looked are the reaper's, which is woken if it sleeps.
+    pub(super) fn stop_looking(&mut self) {
+        self.lookers -= 1;
+        if self.lookers == 0 && self.reaper_need != Need::Nothing {
+            self.listen(self.reaper_need);
+            self.alarm |= self.has_answers();
+        }
+    }
+
+    /// The reaper goes to sleep, unless there are answers already (false).
+    pub(super) fn doze(&mut self, need: Need) -> bool {
+        self.reaper_need = need;
+        if self.lookers == 0 {
+            self.listen(need);
+        }
+        let sleeps = !self.has_answers();
+        if !sleeps {
+            self.wake();
+        }
+        sleeps
+    }
+
+    /// The reaper is awake.
+    pub(super) fn wake(&mut self) {
+        if self.reaper_need != Need::Nothing {
+            self.reaper_need = Need::Nothing;
+            self.listen(Need::Nothing);
+        }
+    }
+
+    fn listen(&self, need: Need) {
+        for worker in self.workers.values() {
+            worker.listen(need);
+        }
+    }
+
+    /// Whether a submitter is to look for answers on its way: now and then.
+    #[inline]
+    pub(super) fn is_time_to_look(&mut self) -> bool {
+        /// To look costs a cache miss for each worker, which is to be small beside what this many tasks cost.
+        const EVERY: u32 = 32;
+        self.turn = self.turn.wrapping_add(1);
+        self.turn.is_multiple_of(EVERY)
+    }
+
+    /// How often something was taken in from workers, and whether there is something to come.
+    pub(super) fn activity(&self) -> (u64, bool) {
+        let counts = self.scheduler.stats();
+        (self.answers, counts.running + counts.ahead > 0)
     }
 
     // ---- events ------------------------------------------------------------------------------------------------
@@ -202,7 +294,7 @@ impl Core {
         };
         match self.scheduler.handle_submit(now, spec, Task { job, ticket: None, depth }) {
             Ok(key) => {
-                self.nested_waiting += usize::from(depth > 0);
+                self.books.nested_waiting += usize::from(depth > 0);
                 if let Some(task) = self.scheduler.payload(key) {
                     task.job.word().store(key.into_raw(), Ordering::Relaxed);
                 }
@@ -285,7 +377,7 @@ impl Core {
 
     fn worker_of(&self, task: TaskKey) -> Option<&Worker> {
         let key = self.scheduler.worker_of(task)?;
-        self.workers.get(self.by_key.get(key.slot())?)
+        self.workers.get(*self.by_key.get(key.slot())?)
     }
 
     pub(super) fn shutdown(&mut self, how: Shutdown, now: Instant) {
@@ -316,7 +408,6 @@ impl Core {
         Plan {
             starts: self.take_starts(now).into(),
             starting: self.starting(),
-            full: self.take_full(),
             is_drained,
             until: self.sleep_until(other),
         }
@@ -333,17 +424,8 @@ impl Core {
 
     // ---- endings -----------------------------------------------------------------------------------------------
 
-    /// Takes a task out of the books.
-    fn release(&mut self, task: Task) -> Job {
-        if task.depth > 0 && task.ticket.is_none() {
-            self.nested_waiting -= 1;
-        }
-        self.released += counted_bytes(&task.job);
-        task.job
-    }
-
     fn fail(&mut self, task: Task, error: TaskError) {
-        let notice = self.release(task).fail_deferred(error);
+        let notice = self.books.release(task).fail_deferred(error);
         self.note(notice);
     }
 

@@ -12,7 +12,7 @@ impl Core {
     /// Starts another worker if tasks wait for tasks that nobody is free to run; refuses the wait if that cannot be.
     pub(super) fn relieve(&mut self, now: Instant) {
         let is_stuck = |it: &Self| {
-            it.scheduler.blocked() > 0 && it.nested_waiting > 0 && it.scheduler.idle_workers() == 0
+            it.scheduler.blocked() > 0 && it.books.nested_waiting > 0 && it.scheduler.idle_workers() == 0
         };
         if !is_stuck(self)
             || self.workers.values().any(|it| it.life == Life::Starting)
@@ -54,7 +54,7 @@ impl Core {
 
     /// Lets the workers go that were started to relieve the others, when nobody waits any more.
     pub(super) fn retire_extra(&mut self, now: Instant) {
-        if self.scheduler.blocked() > 0 || self.nested_waiting > 0 {
+        if self.scheduler.blocked() > 0 || self.books.nested_waiting > 0 {
             return;
         }
         for worker in self.workers.values_mut().filter(|it| it.index >= self.wanted) {
@@ -76,7 +76,7 @@ impl Core {
     pub(super) fn steer_extra(&mut self, now: Instant) {
         let busy = self.workers.values().filter(|it| it.life == Life::Ready && it.held() > 0).count();
         let at_work = busy.saturating_sub(self.scheduler.blocked());
-        let is_needed = self.nested_waiting > 0 && at_work < self.wanted as usize;
+        let is_needed = self.books.nested_waiting > 0 && at_work < self.wanted as usize;
         let wanted = self.wanted;
         for worker in self.workers.values_mut().filter(|it| it.index >= wanted) {
             let (Some(key), Life::Ready) = (worker.key, worker.life) else { continue };

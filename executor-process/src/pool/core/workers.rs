@@ -7,7 +7,7 @@ use executor_core::{Printed, WorkerLoss};
 
 use super::INIT_HINT;
 use super::{Core, FIRST_PAUSE, LONGEST_PAUSE, NOBODY, with_hint};
-use crate::board::{RecoverError, Ticket};
+use crate::board::Ticket;
 use crate::config::ProcessConfig;
 use crate::pool::worker::{Life, Worker};
 use crate::sys::Child;
@@ -44,7 +44,10 @@ impl Core {
 
     pub(in crate::pool) fn add_worker(&mut self, id: u64, worker: Worker) {
         self.being_started -= 1;
-        self.workers.insert(id, worker);
+        if self.lookers == 0 {
+            worker.listen(self.reaper_need);
+        }
+        self.workers.add(id, worker);
     }
 
     /// A worker of this index could not be started at all.
@@ -59,7 +62,7 @@ impl Core {
 
     /// The worker's first word.
     pub(super) fn on_ready(&mut self, id: u64, now: Instant) {
-        let Some(worker) = self.workers.get_mut(&id).filter(|it| it.life == Life::Starting) else {
+        let Some(worker) = self.workers.get_mut(id).filter(|it| it.life == Life::Starting) else {
             return;
         };
         let index = worker.index;
@@ -92,7 +95,7 @@ impl Core {
         printed: &mut dyn FnMut(Ticket) -> Option<Printed>,
         now: Instant,
     ) {
-        let Some(worker) = self.workers.remove(&id) else { return };
+        let Some(worker) = self.workers.remove(id) else { return };
         self.changed = true;
         let begun = worker.begun();
         for (task, _) in begun.iter().filter(|(_, has_begun)| **has_begun) {
@@ -132,15 +135,16 @@ impl Core {
             for task in begun.into_keys() {
                 if let Some(task) = self.scheduler.payload_mut(task) {
                     task.ticket = None;
-                    self.nested_waiting += usize::from(task.depth > 0);
+                    self.books.nested_waiting += usize::from(task.depth > 0);
                 }
             }
         }
     }
 
     /// Marks a worker as to be replaced, if it has done, lived or grown enough.
-    pub(in crate::pool) fn recycle(&mut self, id: u64, config: &ProcessConfig, now: Instant) {
-        let Some(worker) = self.workers.get_mut(&id) else { return };
+    pub(super) fn recycle(&mut self, place: usize, config: &ProcessConfig, now: Instant) {
+        let worker = self.workers.id_at(place).and_then(|id| self.workers.get_mut(id));
+        let Some(worker) = worker else { return };
         if worker.life == Life::Ready && !worker.is_replaced && worker.is_worn(config, now) {
             worker.is_replaced = true;
             if worker.index < self.wanted {
@@ -168,10 +172,9 @@ impl Core {
                 Life::Retiring => {}
             }
         }
-        let ids: Vec<u64> = self.workers.keys().copied().collect();
         if !old.is_empty() {
-            for id in ids {
-                self.recycle(id, config, now);
+            for place in 0..self.workers.len() {
+                self.recycle(place, config, now);
             }
         }
     }
@@ -183,12 +186,12 @@ impl Core {
 
     /// Tells all workers to leave. Those that have not said a word are not waited for.
     pub(super) fn dismiss(&mut self, now: Instant) {
-        for (id, worker) in &mut self.workers {
+        for (id, worker) in self.workers.iter_mut() {
             match worker.life {
                 Life::Starting => worker.kill("the pool ends"),
                 Life::Ready | Life::Retiring => {
                     worker.dismiss(now);
-                    self.dirty.push(*id);
+                    self.dirty.push(id);
                 }
                 Life::Leaving => {}
             }
@@ -199,33 +202,25 @@ impl Core {
     /// Whether the reaper has something to do at once.
     pub(super) fn has_work_for_reaper(&self, now: Instant) -> bool {
         let is_due = self.next_start.is_none_or(|at| at <= now);
-        (!self.starts.is_empty() && is_due && self.may_start()) || !self.full.is_empty()
+        !self.starts.is_empty() && is_due && self.may_start()
     }
 
     /// Ends a worker.
     pub(in crate::pool) fn kill(&mut self, id: u64, reason: &str) {
-        if let Some(worker) = self.workers.get_mut(&id) {
+        if let Some(worker) = self.workers.get_mut(id) {
             worker.kill(reason);
         }
     }
 
-    /// A worker that is dead, or as good as dead: its process, its name, and why we ended it if we did.
-    pub(in crate::pool) fn take_child(&mut self, id: u64) -> Option<(Child, String, String)> {
-        let worker = self.workers.get_mut(&id)?;
-        Some((worker.take_child()?, worker.name(), std::mem::take(&mut worker.kill_reason)))
+    /// A worker that is dead, or as good as dead: its process and its name.
+    pub(in crate::pool) fn take_child(&mut self, id: u64) -> Option<(Child, String)> {
+        let worker = self.workers.get_mut(id)?;
+        Some((worker.take_child()?, worker.name()))
     }
 
-    /// Whether a worker has said that it would send all of the bytes that were received.
-    pub(in crate::pool) fn has_announced(&self, id: u64, received: u64) -> bool {
-        self.workers.get(&id).is_none_or(|worker| worker.board.has_announced(received))
-    }
-
-    /// What a dead worker had finished beyond the bytes that were received.
-    pub(in crate::pool) fn recover(&self, id: u64, received: u64) -> Result<Vec<u8>, RecoverError> {
-        match self.workers.get(&id) {
-            Some(worker) => worker.board.recover(received),
-            None => Ok(Vec::new()),
-        }
+    /// Why we ended a worker; empty if we did not.
+    pub(in crate::pool) fn take_kill_reason(&mut self, id: u64) -> String {
+        self.workers.get_mut(id).map(|worker| std::mem::take(&mut worker.kill_reason)).unwrap_or_default()
     }
 
     /// The reaper has failed: nothing runs any more, and every task resolves as closed.
