@@ -100,7 +100,9 @@ impl Pool {
             if bytes > 0 {
                 self.bytes.fetch_add(bytes, Ordering::Relaxed);
             }
-            self.push(Item::Job(job));
+            let options = job.options();
+            let is_special = options.priority != 0 || options.worker.is_some() || job.is_async();
+            self.push(if is_special { Item::Special(job) } else { Item::Job(job) });
         }
         Ok(())
     }
@@ -108,9 +110,7 @@ impl Pool {
     pub(super) fn close(&self, how: Shutdown) {
         self.is_closed.store(true, Ordering::Release);
         self.with_core(|core, now: Instant| {
-            // What was submitted before belongs to what is drained.
-            core.step(self, now);
-            core.shutdown(how, now);
+            core.shutdown(self, how, now);
         });
     }
 }

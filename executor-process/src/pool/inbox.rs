@@ -1,14 +1,17 @@
 //! What submitters leave for whoever holds the core.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use executor_core::{Job, Parcel, TaskError};
 
 /// Something for the core to take in.
 pub(super) enum Item {
-    /// A task. It is encoded, and its owner is this pool.
+    /// A task that may wait its turn outside of the scheduler: it has no priority and goes to any worker. It is encoded,
+    /// and its owner is this pool.
     Job(Job),
+    /// A task that the scheduler has to know of at once.
+    Special(Job),
     /// The rarer things.
     Event(Box<Event>),
 }
@@ -31,11 +34,16 @@ pub(super) enum Event {
 pub(super) struct Inbox {
     items: Mutex<Vec<Item>>,
     len: AtomicUsize,
+    /// There is something in it that cannot wait.
+    has_urgent: AtomicBool,
 }
 
 impl Inbox {
     pub(super) fn push(&self, item: Item) {
         let mut items = self.items.lock().unwrap_or_else(PoisonError::into_inner);
+        if !matches!(item, Item::Job(_)) {
+            self.has_urgent.store(true, Ordering::Relaxed);
+        }
         items.push(item);
         self.len.store(items.len(), Ordering::Release);
     }
@@ -48,6 +56,10 @@ impl Inbox {
         self.len() == 0
     }
 
+    pub(super) fn has_urgent(&self) -> bool {
+        self.has_urgent.load(Ordering::Relaxed)
+    }
+
     /// Exchanges what is there for an empty list, which the caller has kept.
     pub(super) fn take(&self, into: &mut Vec<Item>) {
         debug_assert!(into.is_empty(), "the list that is given is an empty one");
@@ -57,5 +69,6 @@ impl Inbox {
         let mut items = self.items.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::swap(&mut *items, into);
         self.len.store(0, Ordering::Release);
+        self.has_urgent.store(false, Ordering::Relaxed);
     }
 }

@@ -21,11 +21,22 @@
 //! once, while the reaper sleeps. The reaper naps, for [`reaper::NAP`] at the most, after a turn in which answers have come:
 //! the next ones are seen together. After a nap without any it sleeps, so that an idle pool causes no wake-ups.
 //!
+//! # What waits where
+//!
+//! The scheduler has no more tasks than workers can be sent soon; the others wait in the *backlog*, a list in the order
+//! of their submission, and in the inbox, which is emptied into it. So the tables of the scheduler stay small and warm
+//! however many tasks wait, and a submitter whose task is not wanted yet leaves it in the inbox and goes on. Tasks with a
+//! priority, with a worker of their own, and async ones do not wait there: the scheduler has to know of them.
+//!
 //! # No job is left in the inbox
 //!
 //! A submitter pushes and then tries the lock; a holder lets go and then looks at the inbox, each pair separated by a
 //! sequentially consistent fence. So either the submitter's try comes after the release and succeeds, or the holder's
 //! look comes after the push and finds the job.
+//!
+//! While the pool is not *hungry* neither of them has to do anything: the scheduler has tasks, in its queue or at workers,
+//! and whoever deals with what becomes of them empties the inbox and says anew whether the pool is hungry, before it lets go
+//! of the lock; then the same fences see to it that either it finds a job or the submitter finds it hungry.
 //!
 //! # What happens under the lock
 //!
@@ -78,6 +89,9 @@ pub(crate) struct Pool {
     owner: OnceLock<OwnerId>,
     /// Tasks in the scheduler's queue, as of the last time the lock was let go.
     waiting: AtomicUsize,
+    /// Tasks in the inbox are wanted. While they are not, there is something with workers or in the queue, of which whoever
+    /// deals with it next looks at the inbox as well.
+    is_hungry: AtomicBool,
     /// Bytes of serialised arguments beyond the small ones.
     bytes: AtomicUsize,
     /// No task is taken any more.
@@ -102,6 +116,7 @@ impl Pool {
             this: OnceLock::new(),
             owner: OnceLock::new(),
             waiting: AtomicUsize::new(0),
+            is_hungry: AtomicBool::new(true),
             bytes: AtomicUsize::new(0),
             is_closed: AtomicBool::new(false),
             watchers: Mutex::default(),
@@ -126,8 +141,12 @@ impl Pool {
 
     /// Puts an item into the inbox and sees to it that somebody takes it out.
     fn push(&self, item: Item) {
+        let can_wait = matches!(item, Item::Job(_));
         self.inbox.push(item);
-        self.drive();
+        fence(Ordering::SeqCst);
+        if !can_wait || self.is_hungry.load(Ordering::Relaxed) {
+            self.drive();
+        }
     }
 
     /// Does what there is to do, unless another thread is at it; then that one does it.
@@ -141,7 +160,7 @@ impl Pool {
             }
             core.step(self, now);
             self.finish(core);
-            if self.inbox.is_empty() {
+            if self.is_left_to_others() {
                 return;
             }
         }
@@ -153,7 +172,7 @@ impl Pool {
         let result = f(&mut core, Instant::now());
         self.finish(core);
         // Whoever pushed while we held the lock relies on us.
-        if !self.inbox.is_empty() {
+        if !self.is_left_to_others() {
             self.drive();
         }
         result
@@ -170,7 +189,7 @@ impl Pool {
         }
         self.finish(core);
         // Whoever pushed while we held the lock relies on us.
-        if !self.inbox.is_empty() {
+        if !self.is_left_to_others() {
             self.drive();
         }
         found
@@ -180,6 +199,11 @@ impl Pool {
     /// alone has it.
     fn takes_part(&self) -> bool {
         self.config.capture.is_none()
+    }
+
+    /// Whether nothing is in the inbox that somebody has to take out now. Asked after the lock was let go.
+    fn is_left_to_others(&self) -> bool {
+        self.inbox.is_empty() || (!self.is_hungry.load(Ordering::Relaxed) && !self.inbox.has_urgent())
     }
 
     fn try_lock(&self) -> Option<MutexGuard<'_, Core>> {
@@ -198,6 +222,7 @@ impl Pool {
     /// Lets go of the core and gives the notices that have gathered.
     fn finish(&self, mut core: MutexGuard<'_, Core>) {
         self.waiting.store(core.waiting(), Ordering::Relaxed);
+        self.is_hungry.store(core.is_hungry(), Ordering::Relaxed);
         let mut notices = core.take_notices();
         let after = core.take_after();
         self.bytes.fetch_sub(core.take_released(), Ordering::Relaxed);

@@ -5,6 +5,7 @@ mod frames;
 mod relief;
 mod workers;
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -69,6 +70,8 @@ pub(crate) struct Core {
     /// Workers whose rings are full; the bell rings when there is room.
     full: Vec<u64>,
     items: Vec<Item>,
+    /// Tasks that the scheduler does not know of yet.
+    backlog: VecDeque<Job>,
     notices: Vec<Notice>,
     after: Vec<Step>,
     /// Something that watchers wait for may have happened.
@@ -125,6 +128,7 @@ impl Core {
             dirty: Vec::new(),
             full: Vec::new(),
             items: Vec::new(),
+            backlog: VecDeque::new(),
             notices: Vec::new(),
             after: Vec::new(),
             changed: false,
@@ -150,7 +154,18 @@ impl Core {
     // ---- for `Pool` --------------------------------------------------------------------------------------------
 
     pub(super) fn waiting(&self) -> usize {
-        self.scheduler.waiting()
+        self.scheduler.waiting() + self.backlog.len()
+    }
+
+    /// Whether the scheduler should be given more tasks.
+    pub(super) fn is_hungry(&self) -> bool {
+        self.backlog.is_empty() && self.scheduler.waiting() < self.appetite()
+    }
+
+    /// How many tasks the scheduler should have in its queue: as many as all workers can be sent at once. With fewer, a
+    /// task of a lower priority might be sent before one in the backlog.
+    fn appetite(&self) -> usize {
+        WINDOW / 2 * self.workers.len().max(1)
     }
 
     pub(super) fn take_notices(&mut self) -> Vec<Notice> {
@@ -176,7 +191,7 @@ impl Core {
     pub(super) fn stats(&self) -> Stats {
         let counts = self.scheduler.stats();
         Stats::new(self.wanted as usize)
-            .with_tasks(counts.waiting, counts.running + counts.ahead, counts.finished)
+            .with_tasks(self.waiting(), counts.running + counts.ahead, counts.finished)
             .with_losses(counts.lost_workers, counts.retried)
     }
 
@@ -259,7 +274,29 @@ impl Core {
     /// Takes in what is in the inbox, and does what follows.
     pub(super) fn step(&mut self, pool: &Pool, now: Instant) {
         self.take_in(pool, now);
+        self.feed(self.appetite(), now);
         self.act(now);
+        if !self.backlog.is_empty() && self.refusal().is_some() {
+            self.feed(usize::MAX, now);
+            self.act(now);
+        }
+    }
+
+    /// Gives the scheduler tasks out of the backlog until so many wait there.
+    fn feed(&mut self, appetite: usize, now: Instant) {
+        // A pool that takes nothing more has an answer for each of them.
+        let appetite = if self.refusal().is_some() { usize::MAX } else { appetite };
+        while self.scheduler.waiting() < appetite
+            && let Some(job) = self.backlog.pop_front()
+        {
+            self.submit(job, 0, now);
+        }
+    }
+
+    /// Empties the inbox, and the backlog too: whoever looks for a task finds it.
+    fn take_in_all(&mut self, pool: &Pool, now: Instant) {
+        self.take_in(pool, now);
+        self.feed(usize::MAX, now);
     }
 
     fn take_in(&mut self, pool: &Pool, now: Instant) {
@@ -267,7 +304,8 @@ impl Core {
         pool.inbox.take(&mut items);
         for item in items.drain(..) {
             match item {
-                Item::Job(job) => self.submit(job, 0, now),
+                Item::Job(job) => self.backlog.push_back(job),
+                Item::Special(job) => self.submit(job, 0, now),
                 Item::Event(event) => match *event {
                     Event::NestedDone { worker, nested, result } => {
                         self.answer_nested(worker, nested, &result);
@@ -319,7 +357,7 @@ impl Core {
         id: TaskId,
         now: Instant,
     ) -> CancelOutcome {
-        self.take_in(pool, now);
+        self.take_in_all(pool, now);
         let Some(key) = self.key_of(word, id) else {
             return CancelOutcome::TooLate;
         };
@@ -336,7 +374,7 @@ impl Core {
 
     /// Takes a task back if it has not begun.
     pub(super) fn revoke(&mut self, pool: &Pool, word: &AtomicU64, id: TaskId, now: Instant) -> bool {
-        self.take_in(pool, now);
+        self.take_in_all(pool, now);
         let Some(key) = self.key_of(word, id) else {
             return false;
         };
@@ -380,7 +418,9 @@ impl Core {
         self.workers.get(*self.by_key.get(key.slot())?)
     }
 
-    pub(super) fn shutdown(&mut self, how: Shutdown, now: Instant) {
+    pub(super) fn shutdown(&mut self, pool: &Pool, how: Shutdown, now: Instant) {
+        // What was submitted before belongs to what is shut down.
+        self.take_in_all(pool, now);
         let mode = match how {
             Shutdown::Drain => ShutdownMode::Drain,
             Shutdown::CancelPending => ShutdownMode::CancelPending,

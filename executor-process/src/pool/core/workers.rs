@@ -229,7 +229,8 @@ impl Core {
         let scheduler = std::mem::replace(&mut self.scheduler, empty);
         self.workers.clear();
         // Dropping a job resolves its future; not under the lock.
-        self.after.push(Box::new(move || drop(scheduler)));
+        let backlog = std::mem::take(&mut self.backlog);
+        self.after.push(Box::new(move || drop((scheduler, backlog))));
     }
 
     /// Everything has ended.
