@@ -3,7 +3,9 @@
 use std::io::{BufRead, BufReader, Read};
 
 use executor_process::sys::{Exit, Output, WorkerCommand};
-use executor_process::transport::Channel;
+use executor_process::transport::{OutBuf, Sent};
+use rustix::io::Errno;
+use rustix::net::SendFlags;
 
 use crate::support::{Worker, await_readable, start_role, watch};
 
@@ -47,8 +49,8 @@ fn thread_that_started_a_worker_takes_it_along() {
 
 fn worker_leaves_when_the_socket_ends() {
     let Worker { spawned, .. } = Worker::plain();
-    let (socket, mut child) = (spawned.socket, spawned.child);
-    drop(socket);
+    let (control, mut child) = (spawned.control, spawned.child);
+    drop(control);
     await_readable(&child);
     assert_eq!(child.wait().expect("a child"), Exit { code: Some(0), signal: None });
 }
@@ -57,13 +59,16 @@ fn worker_that_is_killed_says_so() {
     let mut worker = Worker::plain();
     assert_eq!(worker.ask("hang"), "hanging");
     worker.spawned.child.kill(libc::SIGKILL).expect("alive");
-    assert_eq!(worker.answer(), None, "the end of the stream");
+    assert_eq!(worker.answer(), None, "its end");
     assert_eq!(worker.reader.finish(), Ok(()));
     let exit = worker.exit();
     assert_eq!(exit, Exit { code: None, signal: Some(9) });
     assert_eq!(exit.to_string(), "killed by signal 9");
-    let error = worker.spawned.socket.send(b"hello?").expect_err("nobody listens");
-    assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
+    let nobody_listens = rustix::net::send(&worker.spawned.control, b"hello?", SendFlags::NOSIGNAL);
+    assert_eq!(nobody_listens, Err(Errno::PIPE));
+    let mut out = OutBuf::new();
+    out.push(&[0; 200_000], 1 << 20).expect("a frame");
+    assert_eq!(worker.spawned.link.send(&mut out), Ok(Sent::Full), "what nobody reads is not waited for");
 }
 
 fn worker_that_exits_says_so() {

@@ -1,14 +1,14 @@
 //! What is left of a worker that died: exactly the tasks that it had not finished, and all results that it had.
 
 use executor_process::board::SlotState;
-use executor_process::transport::{Channel, OutBuf, Received};
+use executor_process::transport::OutBuf;
 
 use crate::support::Worker;
 
 crate::tests![
     revoked_task_is_refused_by_the_worker,
     cancel_flag_and_progress_cross_processes,
-    finished_results_survive_a_kill_before_they_were_sent,
+    finished_results_survive_a_death_before_anybody_looked,
     kill_at_any_moment_costs_at_most_the_running_task,
 ];
 
@@ -36,23 +36,15 @@ fn cancel_flag_and_progress_cross_processes() {
     assert_eq!(worker.spawned.board.progress(ticket), Some(0.5));
 }
 
-/// Reads the socket to its end, then the journal; the answers that came.
+/// Waits for the worker's end, and only then reads what it has left behind: the answers that come.
 fn all_that_is_left(worker: &mut Worker) -> Vec<String> {
-    let mut answers = Vec::new();
-    while let Some(answer) = worker.answer() {
-        answers.push(answer);
-    }
     worker.exit();
-    let rest = worker.spawned.board.recover(worker.reader.received()).expect("an undamaged journal");
-    worker.reader.feed(&rest);
-    while let Some(body) = worker.reader.next_frame().expect("frames") {
-        answers.push(String::from_utf8(body.to_vec()).expect("text"));
-    }
+    let answers = std::iter::from_fn(|| worker.next_answer()).collect();
     assert_eq!(worker.reader.finish(), Ok(()), "whole frames");
     answers
 }
 
-fn finished_results_survive_a_kill_before_they_were_sent() {
+fn finished_results_survive_a_death_before_anybody_looked() {
     let mut worker = Worker::quiet();
     let tickets: Vec<_> = (0..100).map(|slot| worker.spawned.board.offer(slot)).collect();
     for (n, ticket) in tickets.iter().enumerate() {
@@ -79,14 +71,9 @@ fn kill_at_any_moment_costs_at_most_the_running_task() {
                 out.push(b"flush", 100).expect("short");
             }
         }
+        worker.send(&mut out);
         let mut received = Vec::new();
         while (received.len() as u64) < 1 + round * 37 {
-            let _ = worker.spawned.socket.try_send(&mut out).expect("alive");
-            while worker.reader.is_between_frames()
-                && worker.spawned.socket.try_recv(&mut worker.reader).expect("alive") == Received::Nothing
-            {
-                std::thread::yield_now();
-            }
             received.push(worker.answer().expect("alive"));
         }
         worker.spawned.child.kill(libc::SIGKILL).expect("alive or just dead");

@@ -1,12 +1,17 @@
 //! What this program does when it is not the tests.
 
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use executor_process::board::{Journal, Ticket, WorkerBoard};
+use executor_process::board::{Ticket, WorkerBoard};
+use executor_process::ring::Need;
 use executor_process::sys::worker::{self, EnterError, Entered, WorkerChannel};
 use executor_process::sys::{Capturer, MARK, WorkerCommand};
-use executor_process::transport::{Channel, FrameReader, OutBuf, Received, SocketChannel};
+use executor_process::transport::{Bell, FrameReader, OutBuf, WorkerOutput};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 
 use crate::support::Worker;
 
@@ -72,24 +77,33 @@ fn careless() -> ! {
 
 /// A worker: does what it is told, until the parent is gone.
 struct Server {
-    socket: SocketChannel,
     board: WorkerBoard,
-    journal: Journal,
+    output: WorkerOutput,
+    bell: Bell,
     capture: Option<Capturer>,
 }
 
+/// It does not look after its parent any more.
+static IS_DEAF: AtomicBool = AtomicBool::new(false);
+
 fn serve(channel: WorkerChannel) -> ! {
-    let WorkerChannel { mut socket, board, journal, capture, .. } = channel;
+    let WorkerChannel { control, board, mut input, output, bell, capture, .. } = channel;
+    std::thread::spawn(move || follow_parent(&control));
     let mut reader = FrameReader::new(1 << 20);
-    let mut server = Server { socket: socket.try_clone().expect("a descriptor"), board, journal, capture };
+    let mut server = Server { board, output, bell, capture };
     loop {
         while let Some(body) = reader.next_frame().expect("frames") {
             server.obey(std::str::from_utf8(body).expect("text"));
         }
-        if socket.recv(&mut reader).expect("a socket") == Received::Closed {
-            reader.finish().expect("whole commands");
-            std::process::exit(0);
-        }
+        input.recv(&mut reader).expect("an undamaged ring");
+    }
+}
+
+fn follow_parent(control: &OwnedFd) {
+    let mut fds = [PollFd::new(control, PollFlags::RDHUP)];
+    while let Ok(0) | Err(Errno::INTR) = poll(&mut fds, None) {}
+    if !IS_DEAF.load(Ordering::Acquire) {
+        std::process::exit(0);
     }
 }
 
@@ -98,7 +112,7 @@ impl Server {
         let (verb, rest) = command.split_once(' ').unwrap_or((command, ""));
         match verb {
             "task" => self.task(rest),
-            "flush" => self.flush(),
+            "flush" => self.bell.tell(Need::Idle),
             verb => self.run(verb, rest),
         }
     }
@@ -125,7 +139,7 @@ impl Server {
             "square" => {
                 drop(section);
                 let n: u64 = rest.parse().expect("a number");
-                self.commit(&(n * n).to_string());
+                self.publish(&(n * n).to_string());
             }
             verb => {
                 self.run(verb, rest);
@@ -154,6 +168,7 @@ impl Server {
             }
             "descriptors" => self.reply(&inherited_descriptors()),
             "hang" => {
+                IS_DEAF.store(true, Ordering::Release);
                 self.reply("hanging");
                 loop {
                     std::thread::park();
@@ -175,26 +190,15 @@ impl Server {
     }
 
     fn reply(&mut self, text: &str) {
-        self.commit(text);
-        self.flush();
+        self.publish(text);
+        self.bell.tell(Need::Idle);
     }
 
-    fn commit(&mut self, text: &str) {
+    /// Where it survives this process, and without a word about it.
+    fn publish(&mut self, text: &str) {
         let mut out = OutBuf::new();
         out.push(text.as_bytes(), 1 << 20).expect("a short answer");
-        if self.journal.append(out.as_slice()) {
-            return;
-        }
-        self.flush();
-        if !self.journal.append(out.as_slice()) {
-            self.socket.send(out.as_slice()).expect("a parent that reads");
-            self.journal.skip(out.len());
-        }
-    }
-
-    fn flush(&mut self) {
-        self.socket.send(self.journal.pending()).expect("a parent that reads");
-        self.journal.flushed(self.journal.pending().len());
+        self.output.send(out.as_slice()).expect("an undamaged ring");
     }
 }
 

@@ -1,12 +1,13 @@
 //! How a worker starts and what it finds.
 
 use std::io::Read;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
 
 use executor_process::limits::resident_bytes;
 use executor_process::sys::{Exit, MARK, SpawnError, WorkerCommand};
-use executor_process::transport::SocketChannel;
+use executor_process::transport::bell;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use crate::roles::{ORPHANED, OTHER_PROTOCOL, inherited_descriptors};
 use crate::support::{Worker, start_role};
@@ -31,7 +32,7 @@ fn worker_answers() {
     let mut worker = Worker::plain();
     assert_eq!(worker.ask("echo hello"), "hello");
     let long = "x".repeat(150_000);
-    assert_eq!(worker.ask(&format!("echo {long}")), long, "an answer larger than the journal");
+    assert_eq!(worker.ask(&format!("echo {long}")), long, "an answer larger than the ring");
     assert_eq!(worker.ask("echo and on"), "and on");
 }
 
@@ -49,7 +50,7 @@ fn worker_hands_no_descriptor_to_its_children() {
 
 fn child_that_inherits_the_mark_is_no_worker() {
     let mut worker = Worker::plain();
-    let inode = rustix::fs::fstat(&worker.spawned.socket).expect("stat").st_ino;
+    let inode = rustix::fs::fstat(&worker.spawned.control).expect("stat").st_ino;
     for mark in [format!("1:{}:{inode}:worker", std::process::id()), "nonsense".into(), String::new()] {
         assert_eq!(worker.ask(&format!("child {mark}")), "exit status: 0", "{mark:?}");
     }
@@ -75,12 +76,13 @@ fn worker_is_recognisable_in_ps() {
 
 /// Starts this program with a mark made by hand, and returns its exit code.
 fn start_with_mark(mark: impl Fn(u64) -> String) -> Option<i32> {
-    let (_ours, theirs) = SocketChannel::pair().expect("a socket pair");
-    let inode = rustix::fs::fstat(theirs.as_fd()).expect("stat").st_ino;
+    let pair = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None);
+    let (_ours, theirs) = pair.expect("a socket pair");
+    let inode = rustix::fs::fstat(&theirs).expect("stat").st_ino;
     let status = Command::new("/proc/self/exe")
         .env(MARK, mark(inode))
         .env("TEST_ROLE", "program")
-        .stdin(OwnedFd::from(theirs))
+        .stdin(theirs)
         .status();
     status.expect("this program").code()
 }
@@ -115,7 +117,8 @@ fn thread_variables_of_the_user_are_left_alone() {
 
 fn executable_that_is_not_there_is_an_error() {
     let command = WorkerCommand::new().with_program("/nonexistent/program");
-    match command.spawn("test") {
+    let bell = bell().expect("a descriptor");
+    match command.spawn("test", bell.as_fd()) {
         Err(SpawnError::Start { program, source }) => {
             assert_eq!(program.to_str(), Some("/nonexistent/program"));
             assert_eq!(source.kind(), std::io::ErrorKind::NotFound);

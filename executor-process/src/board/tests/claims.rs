@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn claimed_task_cannot_be_revoked() {
-    let (board, worker, _) = pair();
+    let (board, worker) = pair();
     let ticket = board.offer(3);
     assert_eq!(board.state(ticket), SlotState::Offered);
     assert!(worker.claim(ticket));
@@ -15,7 +15,7 @@ fn claimed_task_cannot_be_revoked() {
 
 #[test]
 fn revoked_task_cannot_be_claimed() {
-    let (board, worker, _) = pair();
+    let (board, worker) = pair();
     let ticket = board.offer(WINDOW - 1);
     assert!(board.revoke(ticket));
     assert!(!worker.claim(ticket));
@@ -25,7 +25,7 @@ fn revoked_task_cannot_be_claimed() {
 
 #[test]
 fn stale_message_claims_nothing_of_the_task_that_has_the_slot_now() {
-    let (board, worker, _) = pair();
+    let (board, worker) = pair();
     let old = board.offer(0);
     assert!(board.revoke(old));
     let new = board.offer(0);
@@ -40,7 +40,7 @@ fn stale_message_claims_nothing_of_the_task_that_has_the_slot_now() {
 
 #[test]
 fn cancel_flag_is_seen_and_does_not_hinder_begin_or_revoke() {
-    let (board, worker, _) = pair();
+    let (board, worker) = pair();
     let ticket = board.offer(1);
     assert!(board.request_cancel(ticket));
     assert!(worker.claim(ticket));
@@ -57,7 +57,7 @@ fn cancel_flag_is_seen_and_does_not_hinder_begin_or_revoke() {
 
 #[test]
 fn task_whose_slot_was_given_away_counts_as_cancelled() {
-    let (board, worker, _) = pair();
+    let (board, worker) = pair();
     let old = board.offer(1);
     assert!(worker.claim(old));
     let _new = board.offer(1);
@@ -66,7 +66,7 @@ fn task_whose_slot_was_given_away_counts_as_cancelled() {
 
 #[test]
 fn progress_belongs_to_one_task() {
-    let (board, worker, _) = pair();
+    let (board, worker) = pair();
     let first = board.offer(9);
     assert_eq!(board.progress(first), None, "not begun");
     assert!(worker.claim(first));
@@ -86,9 +86,9 @@ fn progress_belongs_to_one_task() {
 
 #[test]
 fn generation_wraps_around() {
-    let (board, worker, _) = pair();
+    let (board, worker) = pair();
     let word = &board.memory.claims()[5];
-    Word::store(word, u32::MAX, std::sync::atomic::Ordering::Relaxed);
+    crate::ring::Word::store(word, u32::MAX, std::sync::atomic::Ordering::Relaxed);
     let ticket = board.offer(5);
     assert_eq!(ticket.to_bits(), 5, "generation 0");
     assert!(worker.claim(ticket));
@@ -97,7 +97,7 @@ fn generation_wraps_around() {
 #[test]
 #[should_panic(expected = "outside the board")]
 fn offer_beyond_the_window_panics() {
-    let (board, ..) = pair();
+    let (board, _) = pair();
     let _ = board.offer(WINDOW);
 }
 
@@ -132,7 +132,7 @@ proptest! {
             0..40,
         )
     ) {
-        let (board, worker, _) = pair();
+        let (board, worker) = pair();
         let mut tickets = vec![board.offer(2)];
         let (mut fate, mut cancel) = (SlotState::Offered, false);
         for step in steps {

@@ -1,7 +1,6 @@
 //! The memory itself: what is accepted as a board, and what a worker that runs wild can do to its parent.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::Ordering::Relaxed;
 
 use proptest::prelude::*;
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
@@ -61,7 +60,6 @@ fn both_sides_can_cross_threads() {
     fn is<T: Send + Sync>() {}
     is::<Board>();
     is::<WorkerBoard>();
-    is::<Journal>();
 }
 
 proptest! {
@@ -69,8 +67,6 @@ proptest! {
     #[test]
     fn garbage_in_the_mapping_never_makes_the_parent_panic(
         seed in any::<[u64; 8]>(),
-        committed in prop_oneof![any::<u64>(), 0..200_000u64],
-        received in prop_oneof![any::<u64>(), 0..200_000u64],
         slot in 0..WINDOW,
         bits in 0..1u64 << 39,
     ) {
@@ -87,10 +83,5 @@ proptest! {
             prop_assert!(board.progress(tickets).is_none_or(|value| !value.is_nan()));
         }
         let _ = board.offer(slot);
-        Word::store(board.memory.committed(), committed, Relaxed);
-        match board.recover(received) {
-            Ok(bytes) => prop_assert_eq!(bytes.len() as u64, committed.saturating_sub(received)),
-            Err(error) => prop_assert!(error.committed - error.received > RING_BYTES as u64 - 8),
-        }
     }
 }

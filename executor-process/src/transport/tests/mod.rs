@@ -1,2 +1,2 @@
+mod fd;
 mod frames;
-mod socket;
