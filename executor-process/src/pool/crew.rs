@@ -1,6 +1,8 @@
 //! The pool's workers, by number.
 
+use super::watch::Ears;
 use super::worker::Worker;
+use crate::ring::Need;
 
 /// Workers in the order of their numbers. There are few, and they are looked up for every task: a search
 /// in a short list of numbers beats a hash.
@@ -66,5 +68,17 @@ impl Crew {
             [only] => (*only == id).then_some(0),
             ids => ids.binary_search(&id).ok(),
         }
+    }
+}
+
+impl Ears for Crew {
+    fn listen(&self, need: Need) {
+        for worker in self.values() {
+            worker.listen(need);
+        }
+    }
+
+    fn has_answers(&self) -> bool {
+        self.values().any(Worker::has_answers)
     }
 }

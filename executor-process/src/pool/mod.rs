@@ -56,6 +56,7 @@ mod handle;
 mod inbox;
 mod plan;
 mod reaper;
+mod watch;
 mod worker;
 
 pub use handle::ProcessExecutor;

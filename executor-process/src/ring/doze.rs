@@ -19,7 +19,7 @@ pub enum Need {
 /// The word by which one side, the sleeper, asks the other to wake it.
 ///
 /// ```text
-/// sleeper:  ask(need); look again: nothing there -> block until woken; awake()
+/// sleeper:  ask(need); look again: nothing there -> block until woken, and again; awake()
 /// waker:    make it true (publish); is_due(reason) -> wake, by whatever blocks the sleeper
 /// ```
 ///
@@ -38,20 +38,39 @@ impl<'a, W: Word<u32>> Doze<'a, W> {
     /// Sleeper: asks to be woken. What it waits for has to be looked at again after this, before it blocks.
     #[inline]
     pub fn ask(&self, need: Need) {
-        self.0.store(need as u32, Relaxed);
+        self.put(need);
         full_fence();
     }
 
     /// Sleeper: it is awake again, for whatever reason.
     #[inline]
     pub fn awake(&self) {
-        self.0.store(Need::Nothing as u32, Relaxed);
+        self.put(Need::Nothing);
     }
 
-    /// Sleeper: whether nobody has woken it since it asked.
+    /// Loom knows the order of a store and of another thread's exchange only if one was seen by the other, and so lets an
+    /// exchange that came before a store undo it. As an exchange, the store is the same with every access relaxed, and has
+    /// its place in the one order of all changes that each word has.
     #[inline]
-    pub fn is_asking(&self) -> bool {
-        self.0.load(Relaxed) != Need::Nothing as u32
+    fn put(&self, need: Need) {
+        #[cfg(all(test, loom))]
+        self.0.swap(need as u32, Relaxed);
+        #[cfg(not(all(test, loom)))]
+        self.0.store(need as u32, Relaxed);
+    }
+
+    /// Sleeper: blocks until `is_there`. `block` gets the word's value while it is asked, and may return for any reason or
+    /// none, but has to when a waker wakes.
+    pub fn sleep_until(&self, mut is_there: impl FnMut() -> bool, mut block: impl FnMut(u32)) {
+        loop {
+            // Each time anew: who has woken it has taken the question away, perhaps for something of the past.
+            self.ask(Need::Anything);
+            if is_there() {
+                break;
+            }
+            block(Need::Anything as u32);
+        }
+        self.awake();
     }
 
     /// Waker: whether the sleeper is to be woken for `reason`. True once for each time that it has asked; who gets it has to

@@ -129,10 +129,10 @@ fn wake(memory: &Mapping, who: Dozer) {
     }
 }
 
-/// Blocks until the word is no longer what a sleeper has asked for; may return early.
-fn sleep(word: &AtomicU32, need: Need) {
+/// Blocks until the word is no longer what a sleeper has asked; may return early.
+fn sleep(word: &AtomicU32, asked: u32) {
     // Woken, interrupted, or asked for nothing any more: the caller looks again.
-    let _ = futex::wait(word, futex::Flags::empty(), need as u32, None);
+    let _ = futex::wait(word, futex::Flags::empty(), asked, None);
 }
 
 /// The worker's end: frames.
@@ -194,15 +194,7 @@ impl WorkerInput {
             || frames.has_data(),
             || {
                 let word = memory.doze(Dozer::WorkerInput);
-                let doze = Doze::over(word);
-                doze.ask(Need::Anything);
-                while !frames.has_data() {
-                    sleep(word, Need::Anything);
-                    if !frames.has_data() && !doze.is_asking() {
-                        doze.ask(Need::Anything);
-                    }
-                }
-                doze.awake();
+                Doze::over(word).sleep_until(|| frames.has_data(), |asked| sleep(word, asked));
             },
         );
     }
@@ -259,15 +251,11 @@ impl WorkerOutput {
     fn await_room(&mut self, wanted: usize) -> Result<(), Damaged> {
         let Self { memory, answers, bell } = self;
         let word = memory.doze(Dozer::WorkerRoom);
-        let doze = Doze::over(word);
         while answers.room(wanted)? < wanted {
             // The parent may be waiting for more to come.
             bell.tell(Need::Idle);
-            doze.ask(Need::Anything);
-            if answers.room(wanted)? < wanted {
-                sleep(word, Need::Anything);
-            }
-            doze.awake();
+            let has_room = || answers.room(wanted).ok().is_none_or(|room| room >= wanted);
+            Doze::over(word).sleep_until(has_room, |asked| sleep(word, asked));
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Models of the board under loom, named by what they show.
 //!
-//! Run with `RUSTFLAGS="--cfg loom" cargo test --release -p executor-process --lib board::tests::loom`.
+//! Run with `RUSTFLAGS="--cfg loom" cargo test --release -p executor-process --no-default-features --lib loom`.
 //!
 //! A death is modelled as the end of the worker's thread after any number of its steps: what a killed process has stored
 //! stays stored, what comes after never happens. The parent learns of the death from the kernel, after it: it joins the
@@ -8,22 +8,22 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
-use std::sync::atomic::Ordering::{Acquire, Release};
 use std::sync::{Arc, Mutex};
 
-use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use loom::sync::atomic::{AtomicU32, AtomicU64};
 use loom::thread;
 
 use super::super::memory::Memory;
-use super::super::{Board, Journal, SlotState, WorkerBoard};
+use super::super::{Board, SlotState, WorkerBoard};
+use crate::ring::{Consumer, Lane, Producer};
 
-/// Two slots, and a ring of four words: 24 bytes at most.
+/// Two slots, and a ring of four words for the worker's answers: 24 bytes at most.
 #[derive(Debug)]
 struct Heap {
     claims: [AtomicU32; 2],
     progress: [AtomicU64; 2],
-    committed: AtomicU64,
-    announced: AtomicU64,
+    written: AtomicU64,
+    read: AtomicU64,
     ring: [AtomicU64; 4],
 }
 
@@ -38,30 +38,46 @@ impl Memory for Heap {
     fn progress(&self) -> &[AtomicU64] {
         &self.progress
     }
+}
 
-    fn committed(&self) -> &AtomicU64 {
-        &self.committed
+#[derive(Debug)]
+struct Answers(Arc<Heap>);
+
+impl Lane for Answers {
+    type Cell = AtomicU64;
+
+    fn written(&self) -> &AtomicU64 {
+        &self.0.written
     }
 
-    fn announced(&self) -> &AtomicU64 {
-        &self.announced
+    fn read(&self) -> &AtomicU64 {
+        &self.0.read
     }
 
-    fn ring(&self) -> &[AtomicU64] {
-        &self.ring
+    fn data(&self) -> &[AtomicU64] {
+        &self.0.ring
     }
 }
 
-fn pair() -> (Board<Heap>, WorkerBoard<Heap>, Journal<Heap>) {
+/// Both sides of the claims, and both ends of the ring.
+fn pair() -> (Board<Heap>, WorkerBoard<Heap>, Consumer<Answers>, Producer<Answers>) {
     let memory = Arc::new(Heap {
         claims: std::array::from_fn(|_| AtomicU32::new(0)),
         progress: std::array::from_fn(|_| AtomicU64::new(0)),
-        committed: AtomicU64::new(0),
-        announced: AtomicU64::new(0),
+        written: AtomicU64::new(0),
+        read: AtomicU64::new(0),
         ring: std::array::from_fn(|_| AtomicU64::new(0)),
     });
-    let (worker, journal) = WorkerBoard::over(Arc::clone(&memory));
-    (Board::over(memory), worker, journal)
+    let worker = WorkerBoard::over(Arc::clone(&memory));
+    let answers = Consumer::new(Answers(Arc::clone(&memory)));
+    let output = Producer::new(Answers(Arc::clone(&memory)));
+    (Board::over(memory), worker, answers, output)
+}
+
+fn read(answers: &mut Consumer<Answers>) -> Vec<u8> {
+    let mut bytes = [0; 24];
+    let len = answers.read(&mut bytes).expect("undamaged");
+    bytes[..len].to_vec()
 }
 
 /// Runs a model in every interleaving, and checks that the outcomes are these: no others, and none left out. The latter
@@ -83,7 +99,7 @@ fn explore<T: Ord + Debug + Send + 'static>(
 #[test]
 fn a_revoked_task_is_never_begun_and_a_begun_task_is_never_revoked() {
     explore([(true, false), (false, true)], || {
-        let (board, worker, _) = pair();
+        let (board, worker, ..) = pair();
         let ticket = board.offer(0);
         let worker = thread::spawn(move || worker.claim(ticket));
         let revoked = board.revoke(ticket);
@@ -100,7 +116,7 @@ fn a_cancel_request_loses_neither_the_claim_nor_the_revocation() {
     let outcomes =
         [(true, true, None), (true, false, None), (false, true, Some(true)), (false, true, Some(false))];
     explore(outcomes, || {
-        let (board, worker, _) = pair();
+        let (board, worker, ..) = pair();
         let board = Arc::new(board);
         let ticket = board.offer(0);
         let worker = thread::spawn(move || worker.claim(ticket).then(|| worker.cancel_requested(ticket)));
@@ -118,7 +134,7 @@ fn a_cancel_request_loses_neither_the_claim_nor_the_revocation() {
 #[test]
 fn a_stale_message_never_begins_the_task_that_has_the_slot_now() {
     explore([(true, false), (false, true)], || {
-        let (board, worker, _) = pair();
+        let (board, worker, ..) = pair();
         let stale = board.offer(0);
         let worker = thread::spawn(move || worker.claim(stale));
         let revoked = board.revoke(stale);
@@ -134,14 +150,15 @@ fn a_stale_message_never_begins_the_task_that_has_the_slot_now() {
 #[test]
 fn a_task_seen_as_begun_is_seen_with_the_results_of_the_tasks_before_it() {
     explore([SeenAs::Begun, SeenAs::Offered], || {
-        let (board, worker, mut journal) = pair();
+        let (board, worker, mut answers, mut output) = pair();
         let ticket = board.offer(0);
         let worker = thread::spawn(move || {
-            assert!(journal.append(b"result"));
+            assert_eq!(output.write(b"result"), Ok(6));
+            output.publish();
             assert!(worker.claim(ticket));
         });
         let seen = if board.state(ticket) == SlotState::Begun {
-            assert_eq!(board.recover(0), Ok(b"result".to_vec()));
+            assert_eq!(read(&mut answers), b"result");
             SeenAs::Begun
         } else {
             SeenAs::Offered
@@ -160,7 +177,7 @@ enum SeenAs {
 #[test]
 fn progress_of_the_last_task_is_not_taken_for_this_ones() {
     explore([SeenAs::Begun, SeenAs::Offered], || {
-        let (board, worker, _) = pair();
+        let (board, worker, ..) = pair();
         let first = board.offer(0);
         assert!(worker.claim(first));
         worker.report_progress(first, 1.0);
@@ -176,53 +193,22 @@ fn progress_of_the_last_task_is_not_taken_for_this_ones() {
     });
 }
 
-/// Three frames: the second shares a word with each of its neighbours, and the third goes around the end of the ring, where
-/// the first was. The socket takes the first in time for that.
-///
-/// The parent reads at any moment, before it knows of a death, which is harder than the protocol asks for. Outcomes: the
-/// position up to which it got the stream; `None` while it has received nothing, as then the ring is not its to read.
-#[test]
-fn a_committed_result_is_recovered_whole_whenever_the_worker_dies() {
-    const FRAMES: [&[u8]; 3] = [b"abcdefghijk", b"lmnopqrstuv", b"wxyzABCDEFGH"];
-    let stream = FRAMES.concat();
-    explore([None, Some(22), Some(34)], move || {
-        let (board, _, mut journal) = pair();
-        let socket = Arc::new(AtomicBool::new(false));
-        let worker = {
-            let socket = Arc::clone(&socket);
-            thread::spawn(move || {
-                assert!(journal.append(FRAMES[0]));
-                assert!(journal.append(FRAMES[1]));
-                socket.store(true, Release);
-                journal.flushed(FRAMES[0].len());
-                assert!(journal.append(FRAMES[2]));
-            })
-        };
-        let end = socket.load(Acquire).then(|| {
-            let bytes = board.recover(11).expect("undamaged");
-            assert_eq!(bytes, stream[11..11 + bytes.len()]);
-            11 + bytes.len()
-        });
-        worker.join().expect("the worker's thread");
-        assert_eq!(board.recover(11), Ok(stream[11..].to_vec()));
-        end
-    });
-}
-
-/// The worker dies after each possible number of steps, while the parent takes the second task back. Outcomes: how many
-/// tasks had begun, how many of those were finished, and whether the second was revoked.
+/// The worker dies after each possible number of steps (claim, write, publish), while the parent takes the second task back.
+/// Outcomes: how many tasks had begun, how many of those were finished, and whether the second was revoked.
 #[test]
 fn at_every_death_each_task_is_finished_or_begun_or_offered_or_revoked() {
-    let outcomes: [&[(usize, usize, bool)]; 5] = [
+    let outcomes: [&[(usize, usize, bool)]; 7] = [
         &[(0, 0, true)],
         &[(1, 0, true)],
+        &[(1, 0, true)],
         &[(1, 1, true)],
+        &[(1, 1, true), (2, 1, false)],
         &[(1, 1, true), (2, 1, false)],
         &[(1, 1, true), (2, 2, false)],
     ];
     for (steps, outcomes) in outcomes.into_iter().enumerate() {
         explore(outcomes.iter().copied(), move || {
-            let (board, worker, mut journal) = pair();
+            let (board, worker, mut answers, mut output) = pair();
             let tickets = [board.offer(0), board.offer(1)];
             let worker = thread::spawn(move || {
                 let mut steps = 0..steps;
@@ -230,13 +216,17 @@ fn at_every_death_each_task_is_finished_or_begun_or_offered_or_revoked() {
                     if steps.next().is_none() || !worker.claim(ticket) || steps.next().is_none() {
                         return;
                     }
-                    assert!(journal.append(result));
+                    assert_eq!(output.write(result), Ok(6));
+                    if steps.next().is_none() {
+                        return;
+                    }
+                    output.publish();
                 }
             });
             let revoked = board.revoke(tickets[1]);
             worker.join().expect("the worker's thread");
-            let results = board.recover(0).expect("undamaged");
-            assert!(b"first second".starts_with(&results[..]));
+            let results = read(&mut answers);
+            assert!(results.len().is_multiple_of(6) && b"first second".starts_with(&results[..]));
             let begun = |ticket: &&_| board.state(**ticket) == SlotState::Begun;
             (tickets.iter().filter(begun).count(), results.len() / 6, revoked)
         });

@@ -13,7 +13,7 @@ use super::{Core, counted_bytes};
 use crate::board::Ticket;
 use crate::pool::Pool;
 use crate::pool::inbox::{Event, Item};
-use crate::pool::worker::Worker;
+use crate::pool::watch::Ears;
 use crate::transport::FrameReader;
 
 impl Core {
@@ -40,7 +40,7 @@ impl Core {
     /// Whether a worker has said something.
     #[inline]
     pub(in crate::pool) fn has_answers(&self) -> bool {
-        self.workers.values().any(Worker::has_answers)
+        Ears::has_answers(&self.workers)
     }
 
     /// Deals with what one worker has said.

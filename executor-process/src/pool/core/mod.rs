@@ -20,6 +20,7 @@ use crate::pool::Pool;
 use crate::pool::crew::Crew;
 use crate::pool::inbox::{Event, Item};
 use crate::pool::plan::Plan;
+use crate::pool::watch::Watch;
 use crate::pool::worker::Worker;
 use crate::ring::Need;
 
@@ -92,10 +93,8 @@ pub(crate) struct Core {
     answers: u64,
     /// Counts turns of submitters.
     turn: u32,
-    /// Threads that look for answers themselves while they wait for one.
-    lookers: usize,
-    /// What the reaper wants to be woken for.
-    reaper_need: Need,
+    /// Who looks for answers.
+    watch: Watch,
     /// Indices of workers that the reaper is to start.
     starts: Vec<u32>,
     /// How many workers the reaper has been told to start and has not: a zygote may be at it.
@@ -145,8 +144,7 @@ impl Core {
             next_start: None,
             answers: 0,
             turn: 0,
-            lookers: 0,
-            reaper_need: Need::Nothing,
+            watch: Watch::new(),
             extra: config.extra_workers.unwrap_or((4 * workers as usize).max(64)),
         }
     }
@@ -210,48 +208,24 @@ impl Core {
 
     // ---- who looks for answers ---------------------------------------------------------------------------------
 
-    /// A thread starts to look for answers: nobody needs the bell.
+    /// A thread starts to look for answers.
     pub(super) fn start_looking(&mut self) {
-        self.lookers += 1;
-        if self.lookers == 1 && self.reaper_need != Need::Nothing {
-            self.listen(Need::Nothing);
-        }
+        self.watch.start_looking(&self.workers);
     }
 
-    /// A thread looks no more. Answers that have come since it last looked are the reaper's, which is woken if it sleeps.
+    /// A thread looks no more.
     pub(super) fn stop_looking(&mut self) {
-        self.lookers -= 1;
-        if self.lookers == 0 && self.reaper_need != Need::Nothing {
-            self.listen(self.reaper_need);
-            self.alarm |= self.has_answers();
-        }
+        self.alarm |= self.watch.stop_looking(&self.workers);
     }
 
     /// The reaper goes to sleep, unless there are answers already (false).
     pub(super) fn doze(&mut self, need: Need) -> bool {
-        self.reaper_need = need;
-        if self.lookers == 0 {
-            self.listen(need);
-        }
-        let sleeps = !self.has_answers();
-        if !sleeps {
-            self.wake();
-        }
-        sleeps
+        self.watch.doze(need, &self.workers)
     }
 
     /// The reaper is awake.
     pub(super) fn wake(&mut self) {
-        if self.reaper_need != Need::Nothing {
-            self.reaper_need = Need::Nothing;
-            self.listen(Need::Nothing);
-        }
-    }
-
-    fn listen(&self, need: Need) {
-        for worker in self.workers.values() {
-            worker.listen(need);
-        }
+        self.watch.wake(&self.workers);
     }
 
     /// Whether a submitter is to look for answers on its way: now and then.

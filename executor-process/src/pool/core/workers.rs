@@ -44,9 +44,7 @@ impl Core {
 
     pub(in crate::pool) fn add_worker(&mut self, id: u64, worker: Worker) {
         self.being_started -= 1;
-        if self.lookers == 0 {
-            worker.listen(self.reaper_need);
-        }
+        worker.listen(self.watch.need());
         self.workers.add(id, worker);
     }
 
