@@ -55,6 +55,10 @@ pub(super) const NAP: Duration = Duration::from_micros(200);
 /// While there are answers all the time, deaths and the alarm are looked at after so many turns.
 const TURNS: u32 = 16;
 
+/// How often to look at what a dead worker has left, which is a ring of answers at most: some ten looks. There is more only
+/// if something has its memory that has outlived it, and goes on writing.
+const LAST_LOOKS: usize = 100;
+
 /// What an event is about; in the data of an epoll event, with the worker's number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Source {
@@ -388,7 +392,11 @@ impl Reaper {
         let pool = &self.pool;
         pool.with_core(|core, now| {
             let mut printed = |_, ticket: Ticket| io.printed(ticket);
-            while core.read(pool, id, &mut printed, now) {}
+            for _ in 0..LAST_LOOKS {
+                if !core.read(pool, id, &mut printed, now) {
+                    break;
+                }
+            }
         });
     }
 }

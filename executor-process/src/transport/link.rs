@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use rustix::thread::futex;
 
 use super::{FrameReader, OutBuf};
@@ -37,6 +38,24 @@ pub enum Sent {
     All,
     /// The ring is full; the rest stays in the buffer. The bell rings when there is room.
     Full,
+}
+
+/// Why the worker's end is of no use any more: a task has taken away what is not its own. The process has to end.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LinkError {
+    /// The parent's position cannot be right.
+    #[error("{0}; a task has written over this process's memory")]
+    Damaged(Damaged),
+    /// The bell cannot be rung.
+    #[error("the parent cannot be woken: {0}; a task has closed descriptors that it has not opened")]
+    Bell(io::Error),
+}
+
+impl From<Damaged> for LinkError {
+    fn from(damaged: Damaged) -> Self {
+        Self::Damaged(damaged)
+    }
 }
 
 /// The parent's end.
@@ -156,14 +175,14 @@ impl WorkerInput {
     ///
     /// # Errors
     ///
-    /// [`Damaged`] if the parent's position cannot be right: a task has overwritten it.
+    /// [`LinkError`].
     #[inline]
-    pub fn try_recv(&mut self, into: &mut FrameReader) -> Result<usize, Damaged> {
+    pub fn try_recv(&mut self, into: &mut FrameReader) -> Result<usize, LinkError> {
         let len = self.frames.read(into.spare())?;
         if len > 0 {
             into.filled(len);
             if Doze::over(self.memory.doze(Dozer::ParentRoom)).is_due(Need::Anything) {
-                self.bell.ring();
+                self.bell.ring()?;
             }
         }
         Ok(len)
@@ -178,7 +197,7 @@ impl WorkerInput {
     /// # Blocking
     ///
     /// Until the parent sends something. Who waits for the parent's death waits elsewhere.
-    pub fn recv(&mut self, into: &mut FrameReader) -> Result<usize, Damaged> {
+    pub fn recv(&mut self, into: &mut FrameReader) -> Result<usize, LinkError> {
         let len = self.try_recv(into)?;
         if len > 0 {
             return Ok(len);
@@ -221,13 +240,13 @@ impl WorkerOutput {
     ///
     /// # Errors
     ///
-    /// [`Damaged`] if the parent's position cannot be right: a task has overwritten it.
+    /// [`LinkError`].
     ///
     /// # Blocking
     ///
     /// Until the ring has room.
     #[inline]
-    pub fn send(&mut self, frame: &[u8]) -> Result<(), Damaged> {
+    pub fn send(&mut self, frame: &[u8]) -> Result<(), LinkError> {
         if self.answers.room(frame.len())? >= frame.len() {
             self.answers.write(frame)?;
             self.answers.publish();
@@ -237,7 +256,7 @@ impl WorkerOutput {
     }
 
     #[cold]
-    fn send_in_pieces(&mut self, mut frame: &[u8]) -> Result<(), Damaged> {
+    fn send_in_pieces(&mut self, mut frame: &[u8]) -> Result<(), LinkError> {
         let all_at_once = frame.len() <= self.answers.capacity();
         while !frame.is_empty() {
             self.await_room(if all_at_once { frame.len() } else { 1 })?;
@@ -248,12 +267,12 @@ impl WorkerOutput {
         Ok(())
     }
 
-    fn await_room(&mut self, wanted: usize) -> Result<(), Damaged> {
+    fn await_room(&mut self, wanted: usize) -> Result<(), LinkError> {
         let Self { memory, answers, bell } = self;
         let word = memory.doze(Dozer::WorkerRoom);
         while answers.room(wanted)? < wanted {
             // The parent may be waiting for more to come.
-            bell.tell(Need::Idle);
+            bell.tell(Need::Idle)?;
             let has_room = || answers.room(wanted).ok().is_none_or(|room| room >= wanted);
             Doze::over(word).sleep_until(has_room, |asked| sleep(word, asked));
         }
@@ -277,17 +296,25 @@ impl Bell {
 
     /// Wakes the parent if it wants to be woken for `reason`: [`Need::Anything`] when there is an answer for it, and
     /// [`Need::Idle`] when this worker has nothing more to do.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError::Bell`].
     #[inline]
-    pub fn tell(&self, reason: Need) {
+    pub fn tell(&self, reason: Need) -> Result<(), LinkError> {
         if Doze::over(self.memory.doze(Dozer::ParentInput)).is_due(reason) {
-            self.ring();
+            self.ring()?;
         }
+        Ok(())
     }
 
     #[cold]
-    fn ring(&self) {
-        // A full counter means that the parent is about to wake anyway.
-        let _ = rustix::io::write(&*self.bell, &1u64.to_ne_bytes());
+    fn ring(&self) -> Result<(), LinkError> {
+        match rustix::io::retry_on_intr(|| rustix::io::write(&*self.bell, &1u64.to_ne_bytes())) {
+            // A full counter means that the parent is about to wake anyway.
+            Ok(_) | Err(Errno::AGAIN) => Ok(()),
+            Err(error) => Err(LinkError::Bell(error.into())),
+        }
     }
 }
 

@@ -15,7 +15,7 @@ mod reader;
 mod tests;
 
 pub use fd::{RecvFdError, recv_with_fds, send_with_fds};
-pub use link::{Bell, ParentEnd, Patience, Sent, WorkerInput, WorkerOutput, bell, hush};
+pub use link::{Bell, LinkError, ParentEnd, Patience, Sent, WorkerInput, WorkerOutput, bell, hush};
 pub use out::{FrameWriter, OutBuf};
 pub use reader::{FrameError, FrameReader};
 

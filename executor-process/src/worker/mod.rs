@@ -109,7 +109,7 @@ fn fail(message: &str) -> ! {
 struct Worker {
     shared: Arc<Shared>,
     host: Arc<dyn Host>,
-    /// A result's frame, before it goes into the journal.
+    /// A result's frame, before it goes into the ring.
     scratch: Vec<u8>,
     /// When it was done with the last task, or had the next after it had waited. What a task takes is counted from here, so
     /// that the clock is asked once for each.
@@ -133,11 +133,11 @@ impl Worker {
         let Some(ticket) = Ticket::from_bits(task.slot) else {
             fail(&format!("{} is not a ticket", task.slot))
         };
+        // What has been finished is known before something long may begin. Should that fail, this task has not begun.
+        self.shared.output.expect_delay();
         if !self.shared.board.claim(ticket) {
             return;
         }
-        // What has been finished is known before something long may begin.
-        self.shared.output.expect_delay();
         let incoming = Incoming {
             target: &task.target,
             arg: Parcel::from(task.arg.bytes),

@@ -39,7 +39,7 @@ impl Output {
         publish(ring, scratch);
         super::shrink(scratch);
         drop(writer);
-        self.bell.tell(Need::Idle);
+        self.tell(Need::Idle);
     }
 
     /// Publishes a whole frame; the parent is told when that suits.
@@ -52,18 +52,24 @@ impl Output {
     pub(super) fn expect_delay(&self) {
         if self.is_untold.load(Ordering::Relaxed) {
             self.is_untold.store(false, Ordering::Relaxed);
-            self.bell.tell(Need::Anything);
+            self.tell(Need::Anything);
         }
     }
 
     /// There is nothing more to do.
     pub(super) fn flush(&self) {
         self.is_untold.store(false, Ordering::Relaxed);
-        self.bell.tell(Need::Idle);
+        self.tell(Need::Idle);
+    }
+
+    #[inline]
+    fn tell(&self, reason: Need) {
+        if let Err(error) = self.bell.tell(reason) {
+            fail(&error.to_string());
+        }
     }
 }
 
-/// Positions that cannot be right mean that a task has written over this process's memory.
 fn publish(ring: &mut WorkerOutput, frame: &[u8]) {
     if let Err(error) = ring.send(frame) {
         fail(&error.to_string());

@@ -112,7 +112,7 @@ impl Server {
         let (verb, rest) = command.split_once(' ').unwrap_or((command, ""));
         match verb {
             "task" => self.task(rest),
-            "flush" => self.bell.tell(Need::Idle),
+            "flush" => self.bell.tell(Need::Idle).expect("an open bell"),
             verb => self.run(verb, rest),
         }
     }
@@ -191,7 +191,7 @@ impl Server {
 
     fn reply(&mut self, text: &str) {
         self.publish(text);
-        self.bell.tell(Need::Idle);
+        self.bell.tell(Need::Idle).expect("an open bell");
     }
 
     /// Where it survives this process, and without a word about it.
