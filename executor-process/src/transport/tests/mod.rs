@@ -1,2 +1,4 @@
 mod fd;
 mod frames;
+mod hostile;
+mod link;
