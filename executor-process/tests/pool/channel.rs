@@ -8,6 +8,9 @@ crate::tests![
     a_task_that_writes_rubbish_to_its_channel_costs_its_own_worker_only,
     rubbish_that_announces_a_long_frame_is_noticed_too,
     a_task_that_closes_its_channel_costs_its_own_worker_only,
+    a_task_that_closes_its_bell_is_not_waited_for,
+    a_task_that_scribbles_over_its_board_costs_its_own_worker_only,
+    a_task_that_goes_on_scribbling_costs_its_own_worker_only,
     an_argument_over_the_limit_fails_its_own_future,
     a_result_over_the_limit_fails_its_own_future,
     a_result_of_an_async_task_over_the_limit_fails_its_own_future,
@@ -57,8 +60,10 @@ fn check_rubbish(bytes: Vec<u8>) {
     let bad = ex.submit(write_to_sockets, (bytes, 1));
     let waiting: Vec<_> = (0..50u64).map(|n| ex.submit(|n| n * n, n)).collect();
     match outcome(bad) {
+        // It was finished before the rubbish was noticed.
+        Ok(_) => {}
         Err(TaskError::WorkerLost { reason, .. }) => assert!(!reason.is_empty(), "it says why: {what}"),
-        other => panic!("WorkerLost was expected for {what}, not: {other:?}"),
+        Err(other) => panic!("a value or WorkerLost was expected for {what}, not: {other}"),
     }
     for (n, future) in (0..).zip(waiting) {
         match outcome(future) {
@@ -68,6 +73,7 @@ fn check_rubbish(bytes: Vec<u8>) {
             Err(other) => panic!("a value or WorkerLost was expected, not: {other}"),
         }
     }
+    eventually("the worker has been ended", || ex.stats().lost_workers == 1);
     gate.open();
     assert!(value(neighbour) > 0);
     assert_eq!(ex.stats().lost_workers, 1, "{what}");
@@ -88,19 +94,155 @@ fn rubbish_that_announces_a_long_frame_is_noticed_too() {
     check_rubbish(vec![100, 0, 0, 0]);
 }
 
+/// A process that closes what it needs has itself to blame; it is to be replaced.
+fn close_descriptors(_: ()) {
+    for fd in 3..256 {
+        // SAFETY: a number; what it stands for is not used by this thread.
+        unsafe { libc::close(fd) };
+    }
+}
+
 fn a_task_that_closes_its_channel_costs_its_own_worker_only() {
     let ex = workers(1);
-    let close = |()| {
-        for fd in 3..256 {
-            // SAFETY: a process that closes what it needs has itself to blame; it is to be replaced.
-            unsafe { libc::close(fd) };
-        }
-    };
-    // Its result is in the journal before the worker notices.
-    match outcome(ex.submit(close, ())) {
+    // Its result is in the ring before the worker notices.
+    match outcome(ex.submit(close_descriptors, ())) {
         Ok(()) | Err(TaskError::WorkerLost { .. }) => {}
         Err(other) => panic!("a value or WorkerLost was expected, not: {other}"),
     }
+    assert_eq!(value(ex.submit(|n: u64| n, 7)), 7);
+}
+
+/// Everybody sleeps when the worker finds that it cannot wake anybody.
+fn a_task_that_closes_its_bell_is_not_waited_for() {
+    let ex = workers(2);
+    let mut gate = Gate::new();
+    let task = |gate: String| {
+        close_descriptors(());
+        crate::support::pass(&gate, 1);
+    };
+    let bad = ex.submit(task, gate.address());
+    gate.next();
+    // Longer than anybody looks for answers or naps: the pool sleeps.
+    eventually("the pool sleeps", is_asleep);
+    gate.open();
+    match outcome(bad) {
+        Ok(()) | Err(TaskError::WorkerLost { .. }) => {}
+        Err(other) => panic!("a value or WorkerLost was expected, not: {other}"),
+    }
+    eventually("the worker has ended", || ex.stats().lost_workers == 1);
+    for n in 0..20u64 {
+        assert_eq!(value(ex.submit(|n: u64| n, n)), n);
+    }
+}
+
+/// Whether the pool's thread has been asleep for some time.
+fn is_asleep() -> bool {
+    let times = || {
+        let threads = std::fs::read_dir("/proc/self/task").expect("/proc").flatten();
+        let read = |file: &str, path: &std::path::Path| std::fs::read_to_string(path.join(file));
+        let pool = threads
+            .map(|thread| thread.path())
+            .find(|path| read("comm", path).is_ok_and(|name| name.trim() == "executor-pool"))?;
+        let status = read("status", &pool).ok()?;
+        Some(
+            status
+                .lines()
+                .filter(|line| line.contains("ctxt_switches"))
+                .map(str::to_owned)
+                .collect::<Vec<_>>(),
+        )
+    };
+    let before = times();
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    before.is_some() && before == times()
+}
+
+/// How a task overwrites its board: from here on, so much of it, with one byte or with what looks random.
+type Pattern = (usize, usize, Option<u8>, u64);
+
+/// More than any board has.
+const ALL: usize = usize::MAX;
+
+/// The board as it is mapped in this process.
+fn board() -> &'static mut [u8] {
+    let maps = std::fs::read_to_string("/proc/self/maps").expect("/proc");
+    let line = maps.lines().find(|line| line.contains("executor-board")).expect("a worker has a board");
+    let range = line.split(' ').next().and_then(|range| range.split_once('-')).expect("a range");
+    let number = |text| usize::from_str_radix(text, 16).expect("an address");
+    let (start, end) = (number(range.0), number(range.1));
+    // SAFETY: it is mapped for writing for as long as this process lives. That others use it at the same time is the point.
+    unsafe { std::slice::from_raw_parts_mut(start as *mut u8, end - start) }
+}
+
+fn scribble((from, len, byte, seed): Pattern) -> usize {
+    let board = board();
+    let part = &mut board[from..];
+    let len = len.min(part.len());
+    match byte {
+        Some(byte) => part[..len].fill(byte),
+        None => part[..len].copy_from_slice(&rubbish(seed, len)),
+    }
+    len
+}
+
+/// It may be told any fate, and its worker may be lost or not; nobody else has any part in it.
+fn a_task_that_scribbles_over_its_board_costs_its_own_worker_only() {
+    const PAGE: usize = 4096;
+    let parts =
+        [(0, PAGE), (PAGE, PAGE), (2 * PAGE, 2 * PAGE), (4 * PAGE, 32 * PAGE), (36 * PAGE, 32 * PAGE)];
+    let all = [Some(0), Some(0xFF), Some(1), None].map(|byte| (0, ALL, byte, 7));
+    let parts = parts.into_iter().flat_map(|(from, len)| (0..4).map(move |seed| (from, len, None, seed)));
+    for pattern in parts.chain(all) {
+        let ex = workers(2);
+        let mut gate = Gate::new();
+        let neighbour = ex.submit(gated, (gate.address(), 1));
+        gate.next();
+        let bad = ex.submit(scribble, pattern);
+        let waiting: Vec<_> = (0..50u64).map(|n| ex.submit(|n| n * n, n)).collect();
+        let check = |what: Result<(), TaskError>| match what {
+            Ok(()) | Err(TaskError::WorkerLost { .. } | TaskError::Decode { .. }) => {}
+            Err(other) => panic!("a value or WorkerLost was expected for {pattern:?}, not: {other}"),
+        };
+        check(outcome(bad).map(drop));
+        for (n, future) in (0..).zip(waiting) {
+            // They went to the same worker.
+            check(outcome(future).map(|value| assert_eq!(value, n * n, "{pattern:?}")));
+        }
+        gate.open();
+        assert!(value(neighbour) > 0, "{pattern:?}");
+        assert!(ex.stats().lost_workers <= 1, "{pattern:?}");
+        for n in 0..50u64 {
+            assert_eq!(value(ex.submit(|n: u64| n, n)), n, "{pattern:?}");
+        }
+    }
+}
+
+/// While its parent hands tasks to its worker, takes them back and asks for their progress.
+fn a_task_that_goes_on_scribbling_costs_its_own_worker_only() {
+    let ex = workers(2);
+    let mut gate = Gate::new();
+    let neighbour = ex.submit(gated, (gate.address(), 1));
+    gate.next();
+    let scribbling = |rounds: u64| (0..rounds).map(|seed| scribble((0, ALL, None, seed))).count();
+    let bad = ex.submit(scribbling, 300);
+    while !bad.is_done() {
+        let others: Vec<_> = (0..10u64).map(|n| ex.submit(|n| n * n, n)).collect();
+        for (n, future) in (0..).zip(others) {
+            let _ = (future.progress(), future.cancel());
+            match outcome(future) {
+                Ok(value) => assert_eq!(value, n * n),
+                Err(TaskError::WorkerLost { .. } | TaskError::Cancelled) => {}
+                Err(other) => panic!("a value, WorkerLost or Cancelled was expected, not: {other}"),
+            }
+        }
+    }
+    match error(bad) {
+        TaskError::WorkerLost { .. } => {}
+        other => panic!("WorkerLost was expected, not: {other}"),
+    }
+    gate.open();
+    assert!(value(neighbour) > 0);
+    assert_eq!(ex.stats().lost_workers, 1);
     assert_eq!(value(ex.submit(|n: u64| n, 7)), 7);
 }
 

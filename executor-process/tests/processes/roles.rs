@@ -13,6 +13,7 @@ use executor_process::transport::{Bell, FrameReader, OutBuf, WorkerOutput};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
+use crate::recovery::result;
 use crate::support::Worker;
 
 pub const ORPHANED: i32 = 70;
@@ -138,8 +139,9 @@ impl Server {
             }
             "square" => {
                 drop(section);
-                let n: u64 = rest.parse().expect("a number");
-                self.publish(&(n * n).to_string());
+                let (n, len) = rest.split_once(' ').unwrap_or((rest, "1"));
+                let number = |text: &str| text.parse::<usize>().expect("a number");
+                self.publish(&result(number(n), number(len)));
             }
             verb => {
                 self.run(verb, rest);
