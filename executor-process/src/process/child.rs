@@ -11,7 +11,7 @@ use executor_core::{Executor, ExecutorExt, Host, Job, Serial, TaskError, TaskFut
 use super::catch::job_of;
 use super::message;
 use crate::sys::worker;
-use crate::transport::recv_with_fd;
+use crate::transport::recv_with_fds;
 
 /// Exit code of a process whose function has panicked, or whose outcome could not be encoded.
 const EXIT_FAILED: i32 = 1;
@@ -35,7 +35,7 @@ impl Host for ProcessHost {
 /// Runs the function of a process that was spawned.
 pub(crate) fn run(socket: OwnedFd) -> ! {
     let run = || -> io::Result<bool> {
-        let file = recv_with_fd(&socket, &mut [0]).map_err(io::Error::other)?;
+        let [file] = recv_with_fds(&socket, &mut [0]).map_err(io::Error::other)?;
         let host: Arc<dyn Host> = Arc::new(ProcessHost);
         message::run(&File::from(file), socket.as_fd(), &host)
     };

@@ -50,7 +50,7 @@ pub(crate) use self::keeper::end_all;
 use self::message::PackError;
 use self::running::{Io, Running, Stream};
 use crate::sys::{self, Exit, ForkError, MARK, Mark, OutputPipe, Role, fork, worker};
-use crate::transport::{SocketChannel, send_with_fd};
+use crate::transport::{control_pair, send_with_fds};
 
 /// Where a stream of a process goes.
 #[derive(Debug, Default)]
@@ -228,9 +228,9 @@ impl ProcessBuilder {
     }
 
     fn spawn_job(self, job: Job) -> Result<Io, ProcessError> {
-        let (socket, theirs) = SocketChannel::pair().map_err(system("make a socket pair"))?;
+        let (socket, theirs) = control_pair().map_err(system("make a socket pair"))?;
         let file = message::file().map_err(system("make a memfd"))?;
-        send_with_fd(&socket, &[0], file.as_fd()).map_err(system("use a socket pair"))?;
+        send_with_fds(&socket, &[0], &[file.as_fd()]).map_err(system("use a socket pair"))?;
         message::write_argument(&job, &file, socket.as_fd()).map_err(|error| match error {
             PackError::Task(error) => ProcessError::Handover(error),
             PackError::Io(error) => system("hand over the argument")(error),
@@ -274,7 +274,7 @@ impl ProcessBuilder {
         R: Serialize + DeserializeOwned + Send + 'static,
     {
         sys::require_one_thread()?;
-        let (socket, theirs) = SocketChannel::pair().map_err(system("make a socket pair"))?;
+        let (socket, theirs) = control_pair().map_err(system("make a socket pair"))?;
         let file = message::file().map_err(system("make a memfd"))?;
         let (stdout, our_stdout) = self.stdout.open().map_err(system("make a pipe"))?;
         let (stderr, our_stderr) = self.stderr.open().map_err(system("make a pipe"))?;

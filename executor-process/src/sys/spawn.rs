@@ -14,7 +14,7 @@ use super::output::{Nonce, OutputPipe, draw_nonce};
 use super::zygote::Title;
 use super::{Child, MARK, Mark, Role, Startup};
 use crate::board::Board;
-use crate::transport::{ParentEnd, send_with_fds};
+use crate::transport::{ParentEnd, control_pair, send_with_fds};
 
 /// Variables that size the thread pools of numeric libraries, and rayon's.
 ///
@@ -304,11 +304,6 @@ pub(super) struct Berth {
     pub(super) theirs: OwnedFd,
     /// How output is marked, if it is captured, and how much of it is kept.
     pub(super) capture: Option<(Nonce, usize)>,
-}
-
-fn control_pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-    Ok(socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?)
 }
 
 /// Takes a fresh child over by pidfd. Its pid is still its own, as nobody but us reaps it.

@@ -33,6 +33,16 @@ pub enum RecvFdError {
     },
 }
 
+/// Both ends of a new control socket, close-on-exec. Its end of file tells each side of the end of the other.
+///
+/// # Errors
+///
+/// No descriptors left.
+pub(crate) fn control_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+    Ok(socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?)
+}
+
 /// The most descriptors of one message.
 const MOST: usize = 8;
 

@@ -14,6 +14,7 @@ mod reader;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use fd::control_pair;
 pub use fd::{RecvFdError, recv_with_fds, send_with_fds};
 pub use link::{Bell, LinkError, ParentEnd, Patience, Sent, WorkerInput, WorkerOutput, bell, hush};
 pub use out::{FrameWriter, OutBuf};
