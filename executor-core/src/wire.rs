@@ -123,7 +123,8 @@ pub enum ToWorker<'a> {
     Stop(u64, Duration),
     /// Give the task back if it has not begun; answered with [`FromWorker::Revoked`]. To agents only.
     Revoke(u64),
-    /// Of the segment that the worker has granted under this name, so many references are used no more. To processes only.
+    /// Of the segment that the worker has granted under this name, so many references are used no more; none if it has to be
+    /// granted anew. To processes only.
     Release(u64, u64),
     /// Forget the segment that the executor has granted under this name. To processes only.
     Withdraw(u64),
@@ -154,7 +155,8 @@ pub enum FromWorker<'a> {
     Output(u64, &'a [u8], &'a [u8]),
     /// Alive. From agents only.
     Pong,
-    /// Of the segment that the executor has granted under this name, so many references are used no more. From processes only.
+    /// Of the segment that the executor has granted under this name, so many references are used no more; none if it has to be
+    /// granted anew. From processes only.
     Release(u64, u64),
     /// Forget the segment that the worker has granted under this name. From processes only.
     Withdraw(u64),

@@ -38,6 +38,7 @@ mod pool;
 mod process;
 #[doc(hidden)]
 pub mod ring;
+mod segment;
 #[doc(hidden)]
 pub mod sys;
 #[doc(hidden)]

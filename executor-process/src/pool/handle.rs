@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Instant;
 
-use executor_core::{Capabilities, Executor, Job, OpenError, Rejected, Shutdown, Stats, TaskError};
+use executor_core::{Capabilities, Carrier, Executor, Job, OpenError, Rejected, Shutdown, Stats, TaskError};
 
 use super::core::counted_bytes;
 use super::inbox::Item;
@@ -81,7 +81,7 @@ impl Pool {
     /// Whether the job is one for us; what is wrong with it otherwise.
     fn check(&self, job: &mut Job) -> Result<(), TaskError> {
         job.target()?;
-        job.encode_within(self.config.largest_frame())
+        job.encode_for(Carrier::local(self.config.largest_frame()))
     }
 
     fn submit(&self, mut job: Job) -> Result<(), Rejected> {

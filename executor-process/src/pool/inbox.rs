@@ -27,6 +27,11 @@ pub(super) enum Event {
         /// The serialised result.
         result: Result<Parcel<'static>, TaskError>,
     },
+    /// A blob of a worker was dropped, which it is to be told.
+    Notes {
+        /// Which worker.
+        worker: u64,
+    },
 }
 
 /// A list under a lock that is held for a push or a swap, and its length beside it.

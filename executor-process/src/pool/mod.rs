@@ -72,6 +72,7 @@ use executor_core::{CancelOutcome, Owner, OwnerId, TaskId};
 use self::core::Core;
 use self::inbox::{Inbox, Item};
 use crate::config::ProcessConfig;
+use crate::segment;
 use crate::transport::bell;
 
 /// How often a waiting thread looks before it offers the processor to others.
@@ -104,6 +105,8 @@ pub(crate) struct Pool {
     /// There are some. Set before they look for what they wait for, which happens under the core's lock: whoever lets go
     /// of it later sees this, and who has let go of it earlier was seen.
     is_watched: AtomicBool,
+    /// Large blobs are made where workers can have them.
+    _installed: segment::Installed,
 }
 
 impl Pool {
@@ -122,6 +125,7 @@ impl Pool {
             is_closed: AtomicBool::new(false),
             watchers: Mutex::default(),
             is_watched: AtomicBool::new(false),
+            _installed: segment::install(),
             may_look: crate::limits::usable_processors() > 1,
             config,
         });

@@ -12,13 +12,15 @@ use rustix::event::epoll;
 use rustix::fs::Timespec;
 
 use super::Pool;
+use super::inbox::{Event, Item};
 use super::plan::Plan;
 use super::worker::Worker;
 use crate::board::Ticket;
 use crate::ring::Need;
+use crate::segment::Book;
 use crate::sys::oom::OomWatch;
 use crate::sys::{Child, Exit, Origin, OutputPipe, Spawned, Starter, error_chain};
-use crate::transport::hush;
+use crate::transport::{Lane, hush};
 
 /// How many of a worker's last lines an error quotes: the reason of an abort, and the trace behind it, which has two lines
 /// a frame.
@@ -95,7 +97,7 @@ impl Source {
 
 /// The reaper's part of a worker: what it reads from.
 struct Io {
-    control: OwnedFd,
+    control: Arc<OwnedFd>,
     stdout: Option<OutputPipe>,
     stderr: Option<OutputPipe>,
     is_captured: bool,
@@ -290,7 +292,10 @@ impl Reaper {
 
     fn take(&mut self, id: u64, index: u32, spawned: Spawned) -> io::Result<()> {
         let Spawned { child, control, board, link, stdout, stderr } = spawned;
-        self.add(&control, Source::Control.data(id))?;
+        let control = Arc::new(control);
+        // By edges: its end, descriptors that come, and room for more of them, each once.
+        let edges = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::ET;
+        epoll::add(&self.epoll, &*control, Source::Control.data(id), edges)?;
         self.add(&child, Source::Death.data(id))?;
         if let Some(pipe) = &stdout {
             self.add(pipe, Source::Stdout.data(id))?;
@@ -298,11 +303,18 @@ impl Reaper {
         if let Some(pipe) = &stderr {
             self.add(pipe, Source::Stderr.data(id))?;
         }
+        let (lane, pool) = (Lane::of_parent(Arc::clone(&control)), self.pool.this());
+        let book = Book::new(lane, true, move || {
+            if let Some(pool) = pool.upgrade() {
+                pool.push(Item::Event(Box::new(Event::Notes { worker: id })));
+            }
+        });
         self.ios.insert(id, Io { control, stdout, stderr, is_captured: self.pool.config.capture.is_some() });
         // A result's frame has some bytes besides the result, and an error is sent whatever the limit.
         let limit = self.pool.config.largest_frame() + crate::worker::ERROR_BYTES;
-        self.pool
-            .with_core(|core, now| core.add_worker(id, Worker::new(index, child, board, link, limit, now)));
+        self.pool.with_core(|core, now| {
+            core.add_worker(id, Worker::new(index, child, board, link, book, limit, now))
+        });
         Ok(())
     }
 
@@ -312,12 +324,17 @@ impl Reaper {
 
     // ---- events ------------------------------------------------------------------------------------------------
 
-    /// A worker says nothing on its control socket: there is its end, or something that a task has written.
+    /// On a worker's control socket there are descriptors, room for more of them, its end, or something that a task has
+    /// written.
     fn on_control(&mut self, id: u64, flags: epoll::EventFlags) {
-        if flags.intersects(epoll::EventFlags::HUP | epoll::EventFlags::ERR) {
-            self.on_death(id, Some("it closed its control socket"));
-        } else {
-            self.expel(id, "a task has written to its control socket");
+        let lane = self.pool.with_core(|core, _| core.on_lane(id));
+        match lane {
+            _ if flags.intersects(epoll::EventFlags::HUP | epoll::EventFlags::ERR) => {
+                self.on_death(id, Some("it closed its control socket"));
+            }
+            Ok(true) => {}
+            Ok(false) => self.on_death(id, Some("it closed its control socket")),
+            Err(error) => self.expel(id, &format!("its control socket is of no use any more: {error}")),
         }
     }
 

@@ -5,13 +5,14 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use executor_core::scheduler::{TaskKey, WorkerKey};
-use executor_core::wire::ToWorker;
-use executor_core::{RelayHandle, ShareBlob, ShareId};
+use executor_core::wire::{Packed, ToWorker};
+use executor_core::{Parcel, RelayHandle, ShareBlob, ShareId, TaskError};
 
 use crate::board::{Board, SlotState, Ticket, WINDOW};
 use crate::config::ProcessConfig;
 use crate::limits;
 use crate::ring::Need;
+use crate::segment::{Book, Note, OwnBook, UnpackError};
 use crate::sys::Child;
 use crate::transport::{FrameReader, OutBuf, ParentEnd, Sent};
 
@@ -69,6 +70,8 @@ pub(super) struct Worker {
     slots: Slots,
     /// How many of the tasks in `slots` are still in `out`, or were and have been taken back.
     unsent: usize,
+    /// What was granted to it, and by it.
+    pub(super) book: OwnBook,
     shares: HashMap<ShareId, Weak<ShareBlob>>,
     /// As of when `shares` was last looked through for dead ones.
     dropped: u64,
@@ -97,6 +100,7 @@ impl Worker {
         child: Child,
         board: Board,
         link: ParentEnd,
+        book: Arc<Book>,
         frame_limit: usize,
         now: Instant,
     ) -> Self {
@@ -117,6 +121,7 @@ impl Worker {
             is_dirty: false,
             slots: Slots::new(),
             unsent: 0,
+            book: OwnBook(book),
             shares: HashMap::new(),
             dropped: 0,
             nested: HashMap::new(),
@@ -202,9 +207,36 @@ impl Worker {
         }
         for blob in shares {
             if !self.shares.contains_key(&blob.id()) {
-                ToWorker::Share(blob.id(), blob.bytes().into()).encode(self.out.raw());
+                let packing = self.book.packing(blob.bulk(), blob.attachments());
+                ToWorker::Share(blob.id(), packing.of(blob.bytes())).encode(self.out.raw());
                 self.shares.insert(blob.id(), Arc::downgrade(blob));
             }
+        }
+    }
+
+    /// Tells it what of its memory is used no more, and what of ours is gone.
+    pub(super) fn send_notes(&mut self) {
+        for note in self.book.take_notes() {
+            match note {
+                Note::Release(name, count) => ToWorker::Release(name, count),
+                Note::Withdraw(name) => ToWorker::Withdraw(name),
+            }
+            .encode(self.out.raw());
+        }
+    }
+
+    /// A value of its, with what has come beside it. The outer error is for the worker, the inner one for the task.
+    #[inline]
+    pub(super) fn unpacked<'a>(
+        &self,
+        what: &str,
+        outcome: Result<Packed<'a>, TaskError>,
+    ) -> Result<Result<Parcel<'a>, TaskError>, String> {
+        match outcome.map(|value| self.book.unpack(value)) {
+            Ok(Ok(parcel)) => Ok(Ok(parcel)),
+            Ok(Err(UnpackError::Lost(reason))) => Ok(Err(TaskError::decode(what, reason))),
+            Ok(Err(UnpackError::Nonsense(reason))) => Err(reason),
+            Err(error) => Ok(Err(error)),
         }
     }
 

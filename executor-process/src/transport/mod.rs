@@ -7,6 +7,7 @@
 //! One channel belongs to one worker, so a worker that dies in the middle of a frame spoils nobody else's stream.
 
 mod fd;
+mod lane;
 mod link;
 mod out;
 mod reader;
@@ -16,6 +17,7 @@ mod tests;
 
 pub(crate) use fd::control_pair;
 pub use fd::{RecvFdError, recv_with_fds, send_with_fds};
+pub(crate) use lane::Lane;
 pub use link::{Bell, LinkError, ParentEnd, Patience, Sent, WorkerInput, WorkerOutput, bell, hush};
 pub use out::{FrameWriter, OutBuf};
 pub use reader::{FrameError, FrameReader};

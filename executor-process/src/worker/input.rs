@@ -96,7 +96,7 @@ impl Input {
                 }
                 stream.await_bytes(|| {
                     has_waited = true;
-                    shared.output.flush();
+                    shared.on_idle();
                 });
             }
         }
@@ -111,7 +111,7 @@ impl Input {
             return (next, false);
         }
         drop(frames);
-        shared.output.flush();
+        shared.on_idle();
         frames = self.handed_over.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             match frames.pop_front() {

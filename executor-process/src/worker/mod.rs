@@ -19,7 +19,8 @@ mod output;
 mod runtime;
 
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use executor_core::wire::{Finished, FromWorker, Packed, TaskFrame, ToWorker, encode_done};
@@ -34,14 +35,18 @@ pub(crate) use self::limit::ERROR_BYTES;
 use self::limit::shortened;
 use self::output::Output;
 use crate::board::{Ticket, WorkerBoard};
+use crate::segment::{self, Book, Note, Packing, UnpackError};
 use crate::sys::Capturer;
 use crate::sys::worker::WorkerChannel;
+use crate::transport::Lane;
 
 /// Exit code of a worker that got what no parent sends.
 const EXIT_PROTOCOL: i32 = 76;
 
 /// What the threads of a worker share.
 struct Shared {
+    /// What was granted to the parent, and by it.
+    book: Arc<Book>,
     board: WorkerBoard,
     output: Output,
     input: Input,
@@ -55,8 +60,13 @@ struct Shared {
 /// Runs tasks until the parent wants no more or is gone. Never returns.
 pub(crate) fn run(channel: WorkerChannel) -> ! {
     let WorkerChannel { control, board, input, output, bell, frame_limit, capture } = channel;
-    follow_parent(control);
-    let shared = Arc::new(Shared {
+    let control = Arc::new(control);
+    follow_parent(Arc::clone(&control));
+    // As long as this process.
+    std::mem::forget(segment::install());
+    let main = std::thread::current().id();
+    let shared = Arc::new_cyclic(|this: &Weak<Shared>| Shared {
+        book: book(Lane::of_worker(control), main, this.clone()),
         board,
         output: Output::new(output, bell),
         input: Input::new(input),
@@ -79,11 +89,23 @@ pub(crate) fn run(channel: WorkerChannel) -> ! {
     }
 }
 
+/// The books with the parent. What the main thread drops, it tells itself, behind the result of its task or before it
+/// waits; what other threads drop, they do.
+fn book(lane: Lane, main: ThreadId, shared: Weak<Shared>) -> Arc<Book> {
+    Book::new(lane, false, move || {
+        if std::thread::current().id() != main
+            && let Some(shared) = shared.upgrade()
+        {
+            shared.send_notes();
+        }
+    })
+}
+
 /// Ends this process when the parent has gone: whatever its threads are busy with, nobody wants it any more.
-fn follow_parent(control: OwnedFd) {
+fn follow_parent(control: Arc<OwnedFd>) {
     let started = std::thread::Builder::new().name("executor-parent".to_owned()).stack_size(64 * 1024).spawn(
         move || {
-            let mut fds = [PollFd::new(&control, PollFlags::RDHUP)];
+            let mut fds = [PollFd::new(&*control, PollFlags::RDHUP)];
             // Nothing but an end, or an error, ends this; a signal to this thread changes nothing.
             while let Ok(0) | Err(Errno::INTR) = poll(&mut fds, None) {}
             leave();
@@ -136,22 +158,29 @@ impl Worker {
         // What has been finished is known before something long may begin. Should that fail, this task has not begun.
         self.shared.output.expect_delay();
         if !self.shared.board.claim(ticket) {
+            // What came with it was sent all the same.
+            drop(self.shared.unpacked("argument", task.arg));
             return;
         }
-        let incoming = Incoming {
-            target: &task.target,
-            arg: Parcel::from(task.arg.bytes),
-            task: task.task,
-            attempt: task.attempt,
-            token: task.slot,
+        let arg = match self.shared.unpacked("argument", task.arg) {
+            Ok(arg) => arg,
+            Err(error) => {
+                let done = FromWorker::Done(task.slot, took(&mut self.free_since), Err(error));
+                return self.shared.output.send(&done);
+            }
         };
+        let incoming =
+            Incoming { target: &task.target, arg, task: task.task, attempt: task.attempt, token: task.slot };
         self.scratch.clear();
         let section = self.shared.capture.as_ref().map(|capture| capture.begin(ticket));
         let mut pending = None;
-        let limit = self.shared.frame_limit;
+        let carrier = self.shared.carrier();
+        // What is attached to the result has to be there until the frame is published.
+        let mut attached = Vec::new();
+        let mut bulk = None;
         let result = encode_done(&mut self.scratch, task.slot, |out| {
             let before = out.len();
-            let mut outlet = Outlet::new(out, Carrier::bytes(limit));
+            let mut outlet = Outlet::new(out, carrier);
             let done = match run_body(incoming, &self.host, &mut outlet) {
                 Invocation::Done(result) => result,
                 Invocation::Pending(body) => {
@@ -160,12 +189,11 @@ impl Worker {
                 }
             };
             done?;
-            let len = out.len() - before;
-            if len > limit {
-                out.truncate(before);
-                return Err(TaskError::over_frame_limit("result", len, limit));
-            }
-            Ok(Finished { elapsed: took(&mut self.free_since), ..Finished::default() })
+            (attached, bulk) = outlet.finish();
+            let len = bulk.as_ref().map_or(out.len() - before, |bulk| bulk.len());
+            carrier.check("result", len, &attached)?;
+            let Packing { items, is_bulk } = self.shared.book.packing(bulk.as_ref(), &attached);
+            Ok(Finished { elapsed: took(&mut self.free_since), attached: items, is_bulk })
         });
         drop(section);
         if let Some(body) = pending {
@@ -180,6 +208,10 @@ impl Worker {
         }
         self.shared.output.write(&self.scratch);
         shrink(&mut self.scratch);
+        drop((attached, bulk));
+        if self.shared.book.has_notes() {
+            self.shared.send_notes();
+        }
     }
 }
 
@@ -202,13 +234,25 @@ impl Shared {
     /// Deals with a frame that is not for the main thread.
     fn handle(&self, frame: ToWorker<'_>) {
         match frame {
-            ToWorker::Share(id, value) => share_store().insert(ShareBlob::new(id, value.bytes.to_vec())),
+            ToWorker::Share(id, value) => match self.unpacked("shared value", value) {
+                Ok(parcel) => share_store().insert(ShareBlob::new(id, parcel.into_owned())),
+                // Missed by the tasks that use it.
+                Err(error) => eprintln!("executor worker: {error}"),
+            },
             ToWorker::Unshare(id) => share_store().remove(id),
-            ToWorker::NestedDone(nested, outcome) => self.nested.complete(nested, outcome),
+            ToWorker::NestedDone(nested, outcome) => {
+                let outcome = outcome.and_then(|value| self.unpacked("result", value));
+                self.nested.complete(nested, outcome);
+            }
             ToWorker::Task(_) | ToWorker::Exit => {
                 unreachable!("tasks and the order to leave go to the main thread")
             }
-            ToWorker::Release(..) | ToWorker::Withdraw(_) => fail("nothing was granted"),
+            ToWorker::Release(name, count) => {
+                if let Err(error) = self.book.on_release(name, count) {
+                    fail(&error.to_string());
+                }
+            }
+            ToWorker::Withdraw(name) => self.book.on_withdraw(name),
             ToWorker::Ping | ToWorker::Stop(..) | ToWorker::Revoke(_) => {
                 fail("a frame that is for agents came to a worker process")
             }
@@ -217,13 +261,50 @@ impl Shared {
 
     /// Sends the answer of an async task.
     fn answer(&self, slot: u64, elapsed: Duration, result: Result<Parcel<'static>, TaskError>) {
+        let result = result.and_then(|parcel| {
+            self.carrier().check("result", parcel.bytes.len(), &parcel.attachments)?;
+            Ok(parcel)
+        });
+        let packing;
         let outcome = match &result {
-            Ok(parcel) if parcel.bytes.len() > self.frame_limit => {
-                Err(TaskError::over_frame_limit("result", parcel.bytes.len(), self.frame_limit))
+            Ok(parcel) => {
+                packing = self.book.packing_of(parcel);
+                Ok(packing.of(&parcel.bytes))
             }
-            Ok(parcel) => Ok(Packed::from(&*parcel.bytes)),
             Err(error) => Err(shortened(error.clone())),
         };
         self.output.send(&FromWorker::Done(slot, elapsed, outcome));
+    }
+
+    /// What goes to the parent.
+    fn carrier(&self) -> Carrier {
+        Carrier::local(self.frame_limit)
+    }
+
+    /// A value with what has come beside it.
+    fn unpacked<'a>(&self, what: &str, value: Packed<'a>) -> Result<Parcel<'a>, TaskError> {
+        match self.book.unpack(value) {
+            Ok(parcel) => Ok(parcel),
+            Err(UnpackError::Lost(reason)) => Err(TaskError::decode(what, reason)),
+            Err(UnpackError::Nonsense(reason)) => fail(&reason),
+        }
+    }
+
+    /// Tells the parent what of its memory is used no more, and what of ours is gone.
+    fn send_notes(&self) {
+        for note in self.book.take_notes() {
+            self.output.send(&match note {
+                Note::Release(name, count) => FromWorker::Release(name, count),
+                Note::Withdraw(name) => FromWorker::Withdraw(name),
+            });
+        }
+    }
+
+    /// The main thread is about to wait.
+    fn on_idle(&self) {
+        if self.book.has_notes() {
+            self.send_notes();
+        }
+        self.output.flush();
     }
 }

@@ -4,9 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use executor_core::wire::{FromWorker, NestedFrame, Packed};
+use executor_core::wire::{FromWorker, NestedFrame};
 use executor_core::{
-    CancelOutcome, Capabilities, Executor, Job, Owner, OwnerId, Rejected, ShareId, Shutdown, Stats,
+    CancelOutcome, Capabilities, Executor, Job, Owner, OwnerId, Parcel, Rejected, ShareId, Shutdown, Stats,
     TaskError, TaskId, register_owner,
 };
 
@@ -31,11 +31,11 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    pub(super) fn complete(&self, nested: u64, outcome: Result<Packed<'_>, TaskError>) {
+    pub(super) fn complete(&self, nested: u64, outcome: Result<Parcel<'_>, TaskError>) {
         let Some(job) = self.lock().jobs.remove(&nested) else { return };
         let is_cancelled = matches!(outcome, Err(TaskError::Cancelled));
         match outcome {
-            Ok(value) => job.complete(value.bytes),
+            Ok(parcel) => job.complete(parcel),
             Err(error) => job.fail(error),
         }
         // Whoever has asked for a cancel finds the future resolved.
@@ -96,7 +96,8 @@ impl NestedExecutor {
         let mut sent = self.shared.nested.sent.lock().unwrap_or_else(PoisonError::into_inner);
         for blob in job.shares() {
             if sent.insert(blob.id()) {
-                self.shared.output.send(&FromWorker::NestedShare(blob.id(), blob.bytes().into()));
+                let packing = self.shared.book.packing(blob.bulk(), blob.attachments());
+                self.shared.output.send(&FromWorker::NestedShare(blob.id(), packing.of(blob.bytes())));
             }
         }
         job.shares().iter().map(|blob| blob.id()).collect()
@@ -107,8 +108,7 @@ impl NestedExecutor {
 impl Executor for NestedExecutor {
     fn submit_job(&self, mut job: Job) -> Result<(), Rejected> {
         let target =
-            match job.target().and_then(|target| job.encode_within(self.shared.frame_limit).map(|()| target))
-            {
+            match job.target().and_then(|target| job.encode_for(self.shared.carrier()).map(|()| target)) {
                 Ok(target) => target,
                 Err(error) => return Err(Rejected { job, error }),
             };
@@ -117,6 +117,7 @@ impl Executor for NestedExecutor {
             return Ok(());
         }
         let shares = self.send_shares(&job);
+        let packing = self.shared.book.packing(job.bulk(), job.attachments());
         let mut frame = Vec::new();
         FromWorker::Nested(NestedFrame {
             nested,
@@ -124,7 +125,7 @@ impl Executor for NestedExecutor {
             target,
             options: job.options().clone(),
             shares,
-            arg: job.encoded().into(),
+            arg: packing.of(job.encoded()),
         })
         .encode(&mut frame);
         // It is in the table before its answer can come.

@@ -4,6 +4,7 @@
 //! what the process is. Tests run one after the other, because each is checked for descriptors, threads and
 //! processes that it has left. They wait for events; the limits in `support` only turn a hang into a failure.
 
+mod blobs;
 mod burden;
 mod channel;
 mod deaths;
@@ -69,6 +70,7 @@ fn main() -> ExitCode {
         channel::TESTS,
         stops::TESTS,
         burden::TESTS,
+        blobs::TESTS,
     ]
     .concat()
     .into_iter()

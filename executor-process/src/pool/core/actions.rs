@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use executor_core::scheduler::{Action, Scheduler, TaskKey, WorkerKey};
-use executor_core::wire::{Packed, TaskFrame};
+use executor_core::wire::TaskFrame;
 
 use super::{Core, NOBODY, Task};
 use crate::board::{SlotState, Ticket};
@@ -207,9 +207,13 @@ fn hand_over(worker: &mut Worker, key: TaskKey, task: &mut Task, attempt: u32) {
     let ticket = worker.offer(key).expect("a worker's credit is no more than its slots");
     task.ticket = Some(ticket);
     let job = &task.job;
+    if worker.book.has_notes() {
+        worker.send_notes();
+    }
     if !job.shares().is_empty() || worker.has_stale_shares() {
         worker.send_shares(job.shares());
     }
+    let packing = worker.book.packing(job.bulk(), job.attachments());
     match job.target() {
         Ok(target) => TaskFrame {
             slot: ticket.to_bits(),
@@ -218,7 +222,7 @@ fn hand_over(worker: &mut Worker, key: TaskKey, task: &mut Task, attempt: u32) {
             is_async: job.is_async(),
             target,
             extra: None,
-            arg: Packed::from(job.encoded()),
+            arg: packing.of(job.encoded()),
         }
         .encode(worker.out()),
         Err(_) => unreachable!("the target was found when the task was submitted"),

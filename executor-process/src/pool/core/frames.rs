@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use executor_core::scheduler::{Cancelled, TaskKey, WorkerKey};
-use executor_core::wire::{FromWorker, NestedFrame, Packed, ToWorker};
+use executor_core::wire::{FromWorker, NestedFrame, ToWorker};
 use executor_core::{Job, Parcel, Printed, ShareBlob, ShareId, TaskError};
 
 use super::{Core, counted_bytes};
@@ -90,6 +90,8 @@ impl Core {
             let frame = FromWorker::decode(reader.bytes(span.clone())).map_err(|it| it.to_string())?;
             let FromWorker::Done(bits, elapsed, outcome) = frame else { return Ok(Some(span)) };
             let ticket = ticket_of(bits)?;
+            // In any case, as its descriptors are the next in the lane.
+            let outcome = worker.unpacked("result", outcome)?;
             let (Some(results), Some(task)) = (&mut results, worker.close(ticket)) else { continue };
             worker.finished += 1;
             let Some(task) = results.finished(task, elapsed) else { continue };
@@ -99,7 +101,7 @@ impl Core {
             }
             job.note_elapsed(elapsed);
             let notice = match outcome {
-                Ok(value) => job.complete_deferred(value.bytes),
+                Ok(value) => job.complete_deferred(value),
                 Err(error) => job.fail_deferred(error),
             };
             if notice.is_needed() {
@@ -113,7 +115,7 @@ impl Core {
     fn on_frame(&mut self, pool: &Pool, id: u64, body: &[u8], now: Instant) -> Result<(), String> {
         match FromWorker::decode(body).map_err(|it| it.to_string())? {
             FromWorker::Ready(_) => self.on_ready(id, now),
-            FromWorker::Nested(frame) => self.on_nested(pool, id, frame, now),
+            FromWorker::Nested(frame) => self.on_nested(pool, id, frame, now)?,
             FromWorker::NestedCancel(nested) => {
                 // At once: a task that its submitter takes for cancelled must not be sent after this frame.
                 let handle = self.workers.get(id).and_then(|it| it.nested.get(&nested));
@@ -127,8 +129,11 @@ impl Core {
             }
             FromWorker::NestedShare(share, value) => {
                 if let Some(worker) = self.workers.get_mut(id) {
-                    let blob = Arc::new(ShareBlob::new(share, value.bytes.to_vec()));
-                    worker.nested_shares.insert(share, blob);
+                    // One that is lost is missed by the tasks that use it.
+                    if let Ok(parcel) = worker.unpacked("shared value", Ok(value))? {
+                        let blob = Arc::new(ShareBlob::new(share, parcel.into_owned()));
+                        worker.nested_shares.insert(share, blob);
+                    }
                 }
             }
             FromWorker::Blocked(bits) => {
@@ -141,13 +146,21 @@ impl Core {
                     self.scheduler.handle_unblocked(now, worker, task);
                 }
             }
+            FromWorker::Release(name, count) => {
+                if let Some(worker) = self.workers.get(id) {
+                    worker.book.on_release(name, count).map_err(|it| it.to_string())?;
+                }
+            }
+            FromWorker::Withdraw(name) => {
+                if let Some(worker) = self.workers.get(id) {
+                    worker.book.on_withdraw(name);
+                }
+            }
             FromWorker::Done(..)
             | FromWorker::Progress(..)
             | FromWorker::Revoked(..)
             | FromWorker::Output(..)
-            | FromWorker::Pong
-            | FromWorker::Release(..)
-            | FromWorker::Withdraw(_) => {
+            | FromWorker::Pong => {
                 return Err("a worker process sends no such frame here".to_owned());
             }
         }
@@ -159,9 +172,22 @@ impl Core {
         Some((worker.key?, worker.task_in(ticket)?))
     }
 
-    pub(super) fn on_nested(&mut self, pool: &Pool, id: u64, frame: NestedFrame<'_>, now: Instant) {
-        let Some(worker) = self.workers.get_mut(id) else { return };
+    pub(super) fn on_nested(
+        &mut self,
+        pool: &Pool,
+        id: u64,
+        frame: NestedFrame<'_>,
+        now: Instant,
+    ) -> Result<(), String> {
+        let Some(worker) = self.workers.get_mut(id) else { return Ok(()) };
         let nested = frame.nested;
+        let arg = match worker.unpacked("argument", Ok(frame.arg))? {
+            Ok(arg) => arg,
+            Err(error) => {
+                self.answer_nested(id, nested, &Err(error));
+                return Ok(());
+            }
+        };
         let shares: Result<Vec<_>, ShareId> =
             frame.shares.iter().map(|share| worker.known_share(*share).ok_or(*share)).collect();
         let shares = match shares {
@@ -169,7 +195,7 @@ impl Core {
             Err(share) => {
                 let error = TaskError::decode("shared value", format!("the value {:x} is not here", share.0));
                 self.answer_nested(id, nested, &Err(error));
-                return;
+                return Ok(());
             }
         };
         let answer_to = pool.this();
@@ -179,14 +205,7 @@ impl Core {
                 pool.push(Item::Event(Box::new(event)));
             }
         };
-        let (job, handle) = Job::from_encoded(
-            frame.target,
-            frame.arg.bytes.into(),
-            frame.is_async,
-            frame.options,
-            shares,
-            sink,
-        );
+        let (job, handle) = Job::from_encoded(frame.target, arg, frame.is_async, frame.options, shares, sink);
         worker.nested.insert(nested, handle);
         if job.set_owner(pool.owner(), 0) {
             // They do not wait for room, and are counted all the same: `release` takes them off.
@@ -194,6 +213,7 @@ impl Core {
             let depth = self.depth_at(id).saturating_add(1);
             self.submit(job, depth, now);
         }
+        Ok(())
     }
 
     /// The depth of the deepest task that a worker runs.
@@ -212,13 +232,30 @@ impl Core {
     ) {
         let Some(worker) = self.workers.get_mut(id) else { return };
         worker.nested.remove(&nested);
+        let packing;
         let outcome = match result {
-            Ok(parcel) => Ok(Packed::from(&*parcel.bytes)),
+            Ok(parcel) => {
+                packing = worker.book.packing_of(parcel);
+                Ok(packing.of(&parcel.bytes))
+            }
             Err(error) => Err(error.clone()),
         };
         ToWorker::NestedDone(nested, outcome).encode(worker.out());
         worker.is_urgent = true;
         self.mark_dirty(id);
+    }
+
+    /// A worker is to be told what was released or has gone.
+    pub(super) fn send_notes(&mut self, id: u64) {
+        if let Some(worker) = self.workers.get_mut(id) {
+            worker.send_notes();
+            self.mark_dirty(id);
+        }
+    }
+
+    /// Something has happened to the socket on which a worker's descriptors travel. False if it is closed.
+    pub(in crate::pool) fn on_lane(&mut self, id: u64) -> std::io::Result<bool> {
+        self.workers.get(id).map_or(Ok(true), |worker| worker.book.on_lane())
     }
 }
 

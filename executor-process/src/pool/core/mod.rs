@@ -284,6 +284,7 @@ impl Core {
                     Event::NestedDone { worker, nested, result } => {
                         self.answer_nested(worker, nested, &result);
                     }
+                    Event::Notes { worker } => self.send_notes(worker),
                 },
             }
         }
