@@ -308,10 +308,15 @@ const SUSPICIOUS: Duration = Duration::from_secs(1);
 
 impl Mapping {
     #[cold]
-    fn lock_patiently(&self, side: Side, deadline: Deadline) -> Result<(), LockError> {
+    fn lock_patiently(
+        &self,
+        side: Side,
+        deadline: Deadline,
+        lock_once: impl Fn(&RobustLock, Deadline) -> Result<(), NotTaken>,
+    ) -> Result<(), LockError> {
         let lock = self.lock_of(side);
         loop {
-            match lock.lock_briefly(deadline.or_after(SUSPICIOUS)) {
+            match lock_once(lock, deadline.or_after(SUSPICIOUS)) {
                 Ok(()) => return Ok(()),
                 Err(NotTaken::Mine) => return Err(LockError::HeldByItself),
                 Err(_) if deadline.has_passed() => return Err(LockError::TimedOut),
@@ -432,8 +437,12 @@ impl Memory for Mapping {
     fn lock(&self, side: Side, deadline: Deadline) -> Result<(), LockError> {
         match self.lock_of(side).try_lock_briefly() {
             Ok(()) => Ok(()),
-            Err(_) => self.lock_patiently(side, deadline),
+            Err(_) => self.lock_patiently(side, deadline, RobustLock::lock_briefly),
         }
+    }
+
+    fn lock_asleep(&self, side: Side, deadline: Deadline) -> Result<(), LockError> {
+        self.lock_patiently(side, deadline, RobustLock::lock_briefly_asleep)
     }
 
     #[inline]

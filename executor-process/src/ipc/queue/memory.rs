@@ -90,6 +90,12 @@ pub(super) trait Memory: Debug + Send + Sync + 'static {
     ///
     /// If it takes beyond the deadline, or the lock is damaged.
     fn lock(&self, side: Side, deadline: Deadline) -> Result<(), LockError>;
+    /// The same, without spinning: whoever has it may wait for this very core.
+    ///
+    /// # Errors
+    ///
+    /// As [`lock`](Self::lock).
+    fn lock_asleep(&self, side: Side, deadline: Deadline) -> Result<(), LockError>;
     /// Releases it.
     fn unlock(&self, side: Side);
     /// Wakes all who sleep on an event.
@@ -112,6 +118,12 @@ pub(super) struct Locked<'a, M: Memory>(&'a M, Side);
 impl<'a, M: Memory> Locked<'a, M> {
     pub(super) fn take(memory: &'a M, side: Side, deadline: Deadline) -> Result<Self, LockError> {
         memory.lock(side, deadline)?;
+        Ok(Self(memory, side))
+    }
+
+    /// As [`take`](Self::take), without spinning.
+    pub(super) fn take_asleep(memory: &'a M, side: Side, deadline: Deadline) -> Result<Self, LockError> {
+        memory.lock_asleep(side, deadline)?;
         Ok(Self(memory, side))
     }
 

@@ -407,6 +407,7 @@ pub(super) fn listen<M: Memory>(
     deadline: Deadline,
     ready: impl FnOnce(&M) -> bool,
 ) -> Result<Option<u32>, LockError> {
-    let locked = Locked::take(memory, side, deadline)?;
+    // One who rings the bell has the lock, and was perhaps interrupted by the very one whom it has woken.
+    let locked = Locked::take_asleep(memory, side, deadline)?;
     Ok(if ready(memory) { None } else { Some(locked.want_bell()) })
 }

@@ -207,6 +207,29 @@ impl RobustLock {
         taken.map(drop)
     }
 
+    /// As [`lock_briefly`](Self::lock_briefly), but goes to sleep at once if another has it: for who was woken by the one who has
+    /// it, and may have taken its core.
+    pub(crate) fn lock_briefly_asleep(&self, deadline: Deadline) -> Result<(), NotTaken> {
+        let me = list::me();
+        list::begin(me, self);
+        let taken = loop {
+            match word::try_take(self, me.tid()) {
+                Err(NotTaken::Busy) if word::sleep(self, deadline) == Waited::TimedOut => {
+                    break match word::try_take(self, me.tid()) {
+                        Err(NotTaken::Busy) => Err(NotTaken::TimedOut),
+                        done => done,
+                    };
+                }
+                Err(NotTaken::Busy) => {}
+                done => break done,
+            }
+        };
+        if taken.is_err() {
+            list::end(me);
+        }
+        taken.map(drop)
+    }
+
     /// Gives the lock back that this thread has taken [briefly](Self::lock_briefly).
     #[inline]
     pub(crate) fn unlock_briefly(&self) {

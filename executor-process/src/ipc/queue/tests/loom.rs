@@ -252,6 +252,9 @@ impl Memory for Mortal {
         self.step();
         self.heap.lock(side, deadline)
     }
+    fn lock_asleep(&self, side: Side, deadline: Deadline) -> Result<(), LockError> {
+        self.lock(side, deadline)
+    }
     fn unlock(&self, side: Side) {
         self.heap.unlock(side);
     }
