@@ -53,6 +53,11 @@ const GOALS: &[Goal] = &[
     process(Workload::Idle, Metric::CpuPercent, Below(0.1)),
     // A thread that something wakes in a period of up to five seconds would show.
     process(Workload::Idle, Metric::WakeupsPerSecond, Below(0.1)),
+    process(Workload::Queue, Metric::MessagesPerSecond, AtLeast(30.0, "python-queue")),
+    process(Workload::Queue, Metric::P50Us, AtMost(3.0, "limit-futex")),
+    process(Workload::Lock, Metric::UncontendedNs, AtMost(0.2, "python-lock")),
+    process(Workload::Lock, Metric::ContendedPerSecond, AtLeast(2.0, "python-lock")),
+    process(Workload::Value, Metric::IncrementsPerSecond, AtLeast(20.0, "python-value")),
 ];
 
 const fn process(workload: Workload, metric: Metric, wanted: Wanted) -> Goal {

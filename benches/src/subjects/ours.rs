@@ -12,6 +12,7 @@ use crate::subject::{BenchError, Family, Handle, Pool, Sample, Side, Subject};
 use crate::workload::{self, Scale, Speed, WORKERS, Workload};
 
 mod large;
+mod toolbox;
 
 /// Their URLs, without the number of workers.
 const THREAD: &str = "thread://";
@@ -69,6 +70,9 @@ impl Subject for Process {
             Workload::Startup,
             Workload::Pending,
             Workload::Idle,
+            Workload::Queue,
+            Workload::Lock,
+            Workload::Value,
         ]
     }
 
@@ -79,6 +83,9 @@ impl Subject for Process {
             Workload::Blob => large::blob(open(WORKERS)?.executor(), scale),
             Workload::BlobInPlace => large::blob_in_place(open(WORKERS)?.executor(), scale),
             Workload::Shared => large::shared(open(WORKERS)?.executor(), scale),
+            Workload::Queue => toolbox::queue(open(WORKERS)?.executor(), scale),
+            Workload::Lock => toolbox::lock(open(WORKERS)?.executor(), scale),
+            Workload::Value => toolbox::value(open(WORKERS)?.executor(), scale),
             other => pool::measure(other, scale, open),
         }
     }
