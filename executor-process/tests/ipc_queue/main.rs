@@ -1,10 +1,11 @@
 //! Queues and pipes between real processes, some of which are killed.
 //!
-//! The test program has one thread, so that it can fork; each child runs one closure with the queues that it inherits, and exits.
+//! The test program has one thread, so that it can fork (until the last tests); each child runs one closure with the queues that it inherits, and exits.
 //! Tests run one after the other, because they count descriptors and children. They wait for events, never for
 //! time; an alarm turns a hang into a failure.
 
 mod deaths;
+mod handles;
 mod pipes;
 mod support;
 mod traffic;
@@ -13,8 +14,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    executor_process::init();
     let filters: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    let tests: Vec<_> = [traffic::TESTS, deaths::TESTS, pipes::TESTS]
+    let tests: Vec<_> = [traffic::TESTS, deaths::TESTS, pipes::TESTS, handles::TESTS]
         .concat()
         .into_iter()
         .filter(|(name, _)| filters.is_empty() || filters.iter().any(|filter| name.contains(filter)))
