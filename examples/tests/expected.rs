@@ -76,6 +76,21 @@ fn pipe_prints_what_the_readme_says() {
 }
 
 #[test]
+fn lock_prints_what_the_readme_says_in_any_order() {
+    let output = run::<&str>("lock", &[]);
+    assert!(output.status.success(), "{output:?}");
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let mut lines: Vec<_> = printed.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, expected("lock", 0).lines().collect::<Vec<_>>());
+}
+
+#[test]
+fn shared_memory_prints_what_the_readme_says() {
+    assert_prints("shared_memory", &[], &expected("shared_memory", 0));
+}
+
+#[test]
 fn cluster_prints_what_the_readme_says() {
     assert_prints("cluster", &[], &expected("cluster", 0));
 }

@@ -5,10 +5,11 @@
 //! ```
 //!
 //! 1. Who waits counts itself among the waiters, while it has the lock.
-//! 2. Who notifies adds as many tickets as waiters are to go on, at most as many as there are waiters, and rings.
-//! 3. A waiter that wakes takes the lock first, and then a ticket, if the bell has rung since it began to wait. Without a ticket it
-//!    waits on. So a ticket is used up by one who has the lock, and who dies before leaves the ticket to the others,
-//!    who have all been woken.
+//! 2. Who notifies adds as many tickets as waiters are to go on, at most as many as there are waiters, counts the notification
+//!    in the same word, and rings.
+//! 3. A waiter that wakes takes the lock first, and then a ticket, if there was a notification since it began to wait. Without a
+//!    ticket it waits on. So a ticket is used up by one who has the lock, and who dies before leaves the ticket to the
+//!    others, who have all been woken.
 //! 4. A dead waiter stays in the count. What that can do is to let one wait end that nobody meant.
 
 use std::fmt;
@@ -30,6 +31,9 @@ const KIND: &Kind = &Kind { name: "Condition", code: 6 };
 const BELL: usize = size_of::<RobustLock>();
 const TICKETS: usize = BELL + size_of::<Bell>();
 const WAITERS: usize = TICKETS + size_of::<AtomicU32>();
+/// The word: notifications above, tickets below.
+const NOTIFICATION: u32 = 1 << 16;
+const MOST_TICKETS: u32 = NOTIFICATION - 1;
 const SIZE: usize = WAITERS + size_of::<AtomicU32>();
 
 /// Waiting for a change of what a lock protects, and saying that there was one.
@@ -208,14 +212,14 @@ impl Condition {
         async move {
             let lock = Arc::clone(guard.holder().shared_region());
             let counted = Counted::new(&this);
-            let start = this.bell().count();
-            let mut seen = start;
+            let start = this.notifications();
+            let mut seen = this.bell().count();
             drop(guard);
             loop {
                 Bell::wait(&this.region, BELL, seen, Deadline::NEVER).await;
                 let guard = G::from_holder(ByTask::new(LockAsync::new(&lock).await));
                 seen = this.bell().count();
-                if (seen != start && this.take_ticket()) || guard.robust().is_damaged() {
+                if this.take_ticket(start) || guard.robust().is_damaged() {
                     drop(counted);
                     return OwnerDied::check(guard);
                 }
@@ -239,8 +243,11 @@ impl Condition {
             return;
         }
         self.bell().ring_after(|| {
-            let waiters = self.waiters().load(SeqCst);
-            let add = |tickets: u32| Some(tickets.saturating_add(most).min(waiters));
+            let waiters = self.waiters().load(SeqCst).min(MOST_TICKETS);
+            let add = |word: u32| {
+                let tickets = (word & MOST_TICKETS).saturating_add(most).min(waiters);
+                Some((word & !MOST_TICKETS).wrapping_add(NOTIFICATION) | tickets)
+            };
             self.tickets().fetch_update(SeqCst, SeqCst, add).ok()
         });
     }
@@ -249,22 +256,32 @@ impl Condition {
     fn wait_until<'a, G: Guard + FromHolder<ByThread<'a>>>(&self, guard: G, deadline: Deadline) -> (G, bool) {
         let lock = guard.holder().borrowed_region();
         let _counted = Counted::new(self);
-        let start = self.bell().count();
-        let mut seen = start;
+        let start = self.notifications();
+        let (mut seen, mut word) = (self.bell().count(), self.tickets().load(SeqCst));
         drop(guard);
         loop {
-            self.bell().sleep(seen, &[], deadline);
+            self.bell().sleep(seen, &[(self.tickets(), word)], deadline);
             let guard = G::from_holder(guard::lock(lock));
-            seen = self.bell().count();
-            let notified = seen != start && self.take_ticket();
+            (seen, word) = (self.bell().count(), self.tickets().load(SeqCst));
+            let notified = self.take_ticket(start);
             if notified || deadline.has_passed() || guard.robust().is_damaged() {
                 return (guard, notified);
             }
         }
     }
 
-    fn take_ticket(&self) -> bool {
-        self.tickets().fetch_update(SeqCst, SeqCst, |tickets| tickets.checked_sub(1)).is_ok()
+    /// How many notifications there have been.
+    fn notifications(&self) -> u32 {
+        self.tickets().load(SeqCst) / NOTIFICATION
+    }
+
+    /// Rule 3, for one who waits since there were so many notifications.
+    fn take_ticket(&self, start: u32) -> bool {
+        let take = |word: u32| {
+            let is_meant = word / NOTIFICATION != start && word & MOST_TICKETS != 0;
+            is_meant.then(|| word - 1)
+        };
+        self.tickets().fetch_update(SeqCst, SeqCst, take).is_ok()
     }
 }
 
@@ -284,7 +301,7 @@ impl Drop for Counted<'_> {
     fn drop(&mut self) {
         let waiters = self.condition.waiters().fetch_sub(1, SeqCst) - 1;
         // A ticket that was meant for one who has left.
-        let surplus = |tickets: u32| (tickets > waiters).then_some(waiters);
+        let surplus = |word: u32| (word & MOST_TICKETS > waiters).then_some((word & !MOST_TICKETS) | waiters);
         let _ = self.condition.tickets().fetch_update(SeqCst, SeqCst, surplus);
     }
 }

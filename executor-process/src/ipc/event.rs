@@ -115,7 +115,7 @@ impl Event {
         async move {
             loop {
                 let seen = this.bell().count();
-                if this.has_happened(before) {
+                if has_happened(this.word().load(SeqCst), before) {
                     return;
                 }
                 Bell::wait(&this.region, 0, seen, Deadline::NEVER).await;
@@ -126,22 +126,21 @@ impl Event {
     fn wait_until(&self, deadline: Deadline) -> bool {
         let before = self.word().load(SeqCst);
         loop {
-            let seen = self.bell().count();
-            if self.has_happened(before) {
+            let (seen, word) = (self.bell().count(), self.word().load(SeqCst));
+            if has_happened(word, before) {
                 return true;
             }
             if deadline.has_passed() {
                 return false;
             }
-            self.bell().sleep(seen, &[], deadline);
+            self.bell().sleep(seen, &[(self.word(), word)], deadline);
         }
     }
+}
 
-    /// Whether it is set, or has been set since the word was `before`.
-    fn has_happened(&self, before: u32) -> bool {
-        let word = self.word().load(SeqCst);
-        word & SET != 0 || word / ONCE != before / ONCE
-    }
+/// Whether it is set, or has been set since the word was `before`.
+fn has_happened(word: u32, before: u32) -> bool {
+    word & SET != 0 || word / ONCE != before / ONCE
 }
 
 handle!(Event, KIND, |region| region.body_len() == WORD + size_of::<AtomicU32>());

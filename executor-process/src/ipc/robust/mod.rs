@@ -23,6 +23,8 @@
 mod list;
 mod word;
 
+#[cfg(all(test, loom))]
+mod loom;
 #[cfg(test)]
 mod tests;
 

@@ -8,9 +8,15 @@
 //!    sleeper's kernel sees the new count.
 //! 3. A ringer may die between changing the state and waking. While it rings, its pending lock (`robust`) is the *heir*, a word
 //!    that is always zero, on which all sleepers sleep as well: the kernel wakes one of them.
-//! 4. A sleeper may watch more words, which the kernel changes when their owners die; then, too, it wakes one.
+//! 4. A sleeper may watch more words: such as the kernel changes when their owners die; then, too, it wakes one. And the word
+//!    that is the state, if no lock protects it: a ringer may die after the change and before it has added to the count, and
+//!    who is just about to sleep then is not woken by rule 3, but finds that the word is not what it was.
 //! 5. Whoever was woken by rule 3 or 4 rings, before anything else, and while the heir is still its own pending lock. The same
 //!    does a sleeper that watches and whose time has come: others may rely on its watch.
+
+#[cfg(all(test, loom))]
+mod loom;
+mod steps;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -23,6 +29,7 @@ use super::futex::{self, Deadline, MOST_WORDS, Waited};
 use super::region::{Region, Shared};
 use super::robust::{self, Held, NotTaken, PATIENCE, RobustLock};
 use super::waiter::Wait;
+use steps::Cell;
 
 /// The bell, as it lies in shared memory.
 #[derive(Debug)]
@@ -51,7 +58,7 @@ impl Bell {
     pub(super) fn sleep(&self, seen: u32, watch: &[(&AtomicU32, u32)], deadline: Deadline) {
         let me = robust::me();
         robust::begin_waiting(me, &self.heir);
-        self.sleepers.store(1, SeqCst);
+        self.set_sleepers(true);
         let mut words = Vec::with_capacity(watch.len().min(MOST_WATCHED) + 2);
         words.extend([(&self.count, seen), (&self.heir, 0)]);
         words.extend(watch.iter().take(MOST_WATCHED));
@@ -59,7 +66,7 @@ impl Bell {
         match futex::wait_any(&words, until) {
             Waited::Woken(0) | Waited::Changed => {}
             Waited::TimedOut if watch.is_empty() => {}
-            Waited::Woken(_) | Waited::TimedOut => self.wake_all(),
+            Waited::Woken(_) | Waited::TimedOut => steps::wake(self),
         }
         robust::end(me);
     }
@@ -68,29 +75,33 @@ impl Bell {
     pub(super) fn ring_after<T>(&self, change: impl FnOnce() -> T) -> T {
         let me = robust::me();
         robust::begin_waiting(me, &self.heir);
-        let result = change();
-        if self.sleepers.load(SeqCst) == 0 {
-            self.count.fetch_add(1, SeqCst);
-            if self.sleepers.load(SeqCst) != 0 {
-                self.wake_all();
-            }
-        } else {
-            self.wake_all();
-        }
+        let result = steps::ring_after(self, change);
         robust::end(me);
         result
-    }
-
-    fn wake_all(&self) {
-        self.sleepers.store(0, SeqCst);
-        self.count.fetch_add(1, SeqCst);
-        futex::wake_all(&self.count);
     }
 
     /// The bell at an offset of a region, for a task: ready when somebody rings after the count was `seen`, or when the time has
     /// come, or a moment has passed in which something may have happened that rings no bell for tasks.
     pub(super) fn wait(region: &Arc<Region>, offset: usize, seen: u32, deadline: Deadline) -> BellWait {
         BellWait { region: Arc::clone(region), offset, seen, deadline, wait: None }
+    }
+}
+
+impl Cell for Bell {
+    fn add_one(&self) {
+        self.count.fetch_add(1, SeqCst);
+    }
+
+    fn sleepers(&self) -> bool {
+        self.sleepers.load(SeqCst) != 0
+    }
+
+    fn set_sleepers(&self, are_there: bool) {
+        self.sleepers.store(u32::from(are_there), SeqCst);
+    }
+
+    fn wake_all(&self) {
+        futex::wake_all(&self.count);
     }
 }
 
@@ -117,7 +128,7 @@ impl Future for BellWait {
             }
             None => {
                 let bell = this.region.at::<Bell>(this.offset);
-                bell.sleepers.store(1, SeqCst);
+                bell.set_sleepers(true);
                 let until = (&bell.count, this.seen);
                 this.wait = Some(Wait::new(&this.region, until, this.deadline, true, context.waker()));
                 Poll::Pending
