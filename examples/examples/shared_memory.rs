@@ -21,8 +21,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let number = Value::new(0.0)?;
     let array = Array::new(&(0..10).collect::<Vec<i32>>())?;
     Process::spawn(f, (number.clone(), array.clone()))?.join()?;
-    println!("{}", *number.lock()?);
-    println!("{:?}", *array.lock()?);
+    println!("{}", *number.lock().expect("nobody died"));
+    println!("{:?}", array.lock().expect("nobody died"));
 
     let name = format!("executor-example-{}", std::process::id());
     let bytes = SharedMemory::create(&name, 10)?;
