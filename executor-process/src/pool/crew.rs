@@ -9,7 +9,7 @@ use crate::ring::Need;
 #[derive(Default)]
 pub(super) struct Crew {
     ids: Vec<u64>,
-    workers: Vec<Box<Worker>>,
+    workers: Vec<Worker>,
 }
 
 impl Crew {
@@ -18,23 +18,23 @@ impl Crew {
         // Nearly always the last: they come in the order in which they were begun to be started.
         let place = self.ids.partition_point(|other| *other < id);
         self.ids.insert(place, id);
-        self.workers.insert(place, Box::new(worker));
+        self.workers.insert(place, worker);
     }
 
     pub(super) fn remove(&mut self, id: u64) -> Option<Worker> {
         let place = self.place(id)?;
         self.ids.remove(place);
-        Some(*self.workers.remove(place))
+        Some(self.workers.remove(place))
     }
 
     #[inline]
     pub(super) fn get(&self, id: u64) -> Option<&Worker> {
-        self.place(id).map(|place| &*self.workers[place])
+        self.place(id).map(|place| &self.workers[place])
     }
 
     #[inline]
     pub(super) fn get_mut(&mut self, id: u64) -> Option<&mut Worker> {
-        self.place(id).map(|place| &mut *self.workers[place])
+        self.place(id).map(|place| &mut self.workers[place])
     }
 
     pub(super) fn len(&self) -> usize {
@@ -47,15 +47,15 @@ impl Crew {
     }
 
     pub(super) fn values(&self) -> impl Iterator<Item = &Worker> {
-        self.workers.iter().map(|worker| &**worker)
+        self.workers.iter()
     }
 
     pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut Worker> {
-        self.workers.iter_mut().map(|worker| &mut **worker)
+        self.workers.iter_mut()
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (u64, &mut Worker)> {
-        self.ids.iter().copied().zip(self.workers.iter_mut().map(|worker| &mut **worker))
+        self.ids.iter().copied().zip(self.workers.iter_mut())
     }
 
     pub(super) fn clear(&mut self) {

@@ -44,13 +44,16 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
-    pub(super) fn push(&self, item: Item) {
+    /// Leaves an item, and tells how many there are now.
+    pub(super) fn push(&self, item: Item) -> usize {
         let mut items = self.items.lock().unwrap_or_else(PoisonError::into_inner);
         if !matches!(item, Item::Job(_)) {
             self.has_urgent.store(true, Ordering::Relaxed);
         }
         items.push(item);
-        self.len.store(items.len(), Ordering::Release);
+        let len = items.len();
+        self.len.store(len, Ordering::Release);
+        len
     }
 
     pub(super) fn len(&self) -> usize {

@@ -75,6 +75,10 @@ use crate::config::ProcessConfig;
 use crate::segment;
 use crate::transport::bell;
 
+/// So many tasks in the inbox are taken out by the submitter of the last: it has touched them a moment ago, so they cost it
+/// less than anybody else, and what a turn with the core costs is shared by them.
+const BATCH: usize = 32;
+
 /// How often a waiting thread looks before it offers the processor to others.
 const LOOKS: u32 = 32;
 
@@ -147,9 +151,9 @@ impl Pool {
     /// Puts an item into the inbox and sees to it that somebody takes it out.
     fn push(&self, item: Item) {
         let can_wait = matches!(item, Item::Job(_));
-        self.inbox.push(item);
+        let waiting = self.inbox.push(item);
         fence(Ordering::SeqCst);
-        if !can_wait || self.is_hungry.load(Ordering::Relaxed) {
+        if !can_wait || waiting >= BATCH || self.is_hungry.load(Ordering::Relaxed) {
             self.drive();
         }
     }
@@ -160,7 +164,7 @@ impl Pool {
             fence(Ordering::SeqCst);
             let Some(mut core) = self.try_lock() else { return };
             let now = Instant::now();
-            if self.takes_part() && core.is_time_to_look() {
+            if self.takes_part() && core.is_time_to_look(self.inbox.len()) {
                 core.read_all(self, &mut |_, _| None, now);
             }
             core.step(self, now);

@@ -190,7 +190,11 @@ impl Reaper {
         let Self { pool, ios, plan, .. } = self;
         pool.with_core(|core, now| {
             core.wake();
-            let mut printed = |id: u64, ticket: Ticket| ios.get_mut(&id)?.printed(ticket);
+            let is_captured = pool.config.capture.is_some();
+            let mut printed = |id: u64, ticket: Ticket| match is_captured {
+                true => ios.get_mut(&id)?.printed(ticket),
+                false => None,
+            };
             let found = core.read_all(pool, &mut printed, now);
             if found {
                 core.step(pool, now);

@@ -91,8 +91,8 @@ pub(crate) struct Core {
     extra: usize,
     /// Counts what has been taken in from workers.
     answers: u64,
-    /// Counts turns of submitters.
-    turn: u32,
+    /// Tasks that submitters have brought since one of them looked for answers.
+    unlooked: usize,
     /// Who looks for answers.
     watch: Watch,
     /// Indices of workers that the reaper is to start.
@@ -143,7 +143,7 @@ impl Core {
             failed_starts: 0,
             next_start: None,
             answers: 0,
-            turn: 0,
+            unlooked: 0,
             watch: Watch::new(),
             extra: config.extra_workers.unwrap_or((4 * workers as usize).max(64)),
         }
@@ -155,9 +155,17 @@ impl Core {
         self.scheduler.waiting() + self.backlog.len()
     }
 
-    /// Whether the scheduler should be given more tasks.
+    /// Whether a submitter has to see to it that its task is sent: a worker has little to do and can be sent more. Those
+    /// that have plenty to do are sent more together with the next look at their answers, many tasks at a time.
     pub(super) fn is_hungry(&self) -> bool {
-        self.backlog.is_empty() && self.scheduler.waiting() < self.appetite()
+        /// No-op tasks for some 10 µs, which is about what it takes until somebody looks.
+        const PLENTY: usize = 128;
+        if self.is_over || self.scheduler.is_closing() || self.scheduler.is_broken() {
+            // What still comes is to be told so.
+            return true;
+        }
+        let has_room = |key| self.scheduler.held(key) < self.scheduler.credit(key).min(PLENTY);
+        self.backlog.is_empty() && self.workers.values().any(|it| it.key.is_some_and(has_room))
     }
 
     /// How many tasks the scheduler should have in its queue: as many as all workers can be sent at once. With fewer, a
@@ -228,13 +236,17 @@ impl Core {
         self.watch.wake(&self.workers);
     }
 
-    /// Whether a submitter is to look for answers on its way: now and then.
+    /// Whether a submitter is to look for answers on its way: once for about so many tasks.
     #[inline]
-    pub(super) fn is_time_to_look(&mut self) -> bool {
+    pub(super) fn is_time_to_look(&mut self, tasks: usize) -> bool {
         /// To look costs a cache miss for each worker, which is to be small beside what this many tasks cost.
-        const EVERY: u32 = 32;
-        self.turn = self.turn.wrapping_add(1);
-        self.turn.is_multiple_of(EVERY)
+        const EVERY: usize = 32;
+        self.unlooked += tasks;
+        let looks = self.unlooked >= EVERY;
+        if looks {
+            self.unlooked = 0;
+        }
+        looks
     }
 
     /// How often something was taken in from workers, and whether there is something to come.
