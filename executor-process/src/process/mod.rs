@@ -247,7 +247,7 @@ impl ProcessBuilder {
         );
         let mut command = Command::new("/proc/self/exe");
         command.arg0(title).process_group(0).envs(self.envs).env(MARK, mark.to_string());
-        command.stdin(OwnedFd::from(theirs)).stdout(stdout).stderr(stderr);
+        command.stdin(theirs).stdout(stdout).stderr(stderr);
         let mut process = command.spawn().map_err(system("start this executable"))?;
         drop(command);
         let child = sys::watch_or_end(&mut process)
@@ -257,7 +257,7 @@ impl ProcessBuilder {
             stdout: our_stdout,
             stderr: our_stderr,
             file,
-            socket: socket.into(),
+            socket,
             argument,
             job: Some(job),
             exit: None,
@@ -303,7 +303,7 @@ impl ProcessBuilder {
                     }
                     Ok(())
                 };
-                child::run_fork(prepare, f, &file, &theirs.into())
+                child::run_fork(prepare, f, &file, &theirs)
             }
         };
         let child =
@@ -313,7 +313,7 @@ impl ProcessBuilder {
             stdout: our_stdout,
             stderr: our_stderr,
             file,
-            socket: socket.into(),
+            socket,
             argument: 0,
             job: Some(job),
             exit: None,
