@@ -127,7 +127,7 @@ fn no_change_is_missed_between_two_rings() {
         let bell = Model::new();
         let ringer = {
             let bell = Arc::clone(&bell);
-            thread::spawn(move || drop(steps::ring_after(&*bell, || bell.state.fetch_add(1, SeqCst))))
+            thread::spawn(move || steps::ring_after(&*bell, || bell.state.fetch_add(1, SeqCst)))
         };
         let waiter = {
             let bell = Arc::clone(&bell);

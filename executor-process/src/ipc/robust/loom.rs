@@ -65,8 +65,12 @@ impl Model {
         let mut word = self.word.load(Relaxed);
         while word::owner(word) == me {
             match self.word.compare_exchange(word, (word - u64::from(me)) | DIED, Release, Relaxed) {
-                Ok(_) if word & MAY_SLEEP != 0 => return drop(self.wake_one()),
-                Ok(_) => return,
+                Ok(_) => {
+                    if word & MAY_SLEEP != 0 {
+                        self.wake_one();
+                    }
+                    return;
+                }
                 Err(found) => word = found,
             }
         }
