@@ -144,7 +144,12 @@ impl Executor for ProcessExecutor {
     }
 
     fn stats(&self) -> Stats {
-        self.pool().with_core(|core, _| core.stats())
+        let pool = self.pool();
+        pool.with_core(|core, now| {
+            // What is in the inbox counts too.
+            core.step(pool, now);
+            core.stats()
+        })
     }
 
     async fn shutdown(&self, how: Shutdown) {
