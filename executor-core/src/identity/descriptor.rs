@@ -52,6 +52,7 @@ const FOREIGN: &str = "its code is not in the main executable (it comes from a s
                        with `register!` and submit it with `call`";
 
 /// The offsets of the descriptor and the function; for the sender.
+#[inline]
 pub(super) fn offsets<B: WireBody>(function: *const ()) -> Result<(u64, u64), String> {
     let image = image()?;
     let descriptor = image.offset(Of::<B>::DESCRIPTOR as *const Descriptor as usize);

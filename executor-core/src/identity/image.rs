@@ -10,6 +10,7 @@ pub(super) struct Image {
 }
 
 impl Image {
+    #[inline]
     pub(super) fn offset(&self, address: usize) -> usize {
         address.wrapping_sub(self.base)
     }
@@ -18,11 +19,13 @@ impl Image {
         self.base.wrapping_add(offset)
     }
 
+    #[inline]
     pub(super) fn is_code(&self, offset: usize) -> bool {
         inside(&self.code, offset, 1)
     }
 
     /// Whether the bytes are in memory that is never written after relocation.
+    #[inline]
     pub(super) fn is_frozen(&self, offset: usize, len: usize) -> bool {
         inside(&self.frozen, offset, len)
     }
@@ -42,6 +45,7 @@ impl Image {
     }
 }
 
+#[inline]
 fn inside(ranges: &[(usize, usize)], offset: usize, len: usize) -> bool {
     ranges
         .iter()
@@ -50,6 +54,7 @@ fn inside(ranges: &[(usize, usize)], offset: usize, len: usize) -> bool {
 
 /// The image of the main executable, or why there is none.
 #[cfg(target_os = "linux")]
+#[inline]
 pub(super) fn image() -> Result<&'static Image, String> {
     use std::sync::OnceLock;
     static IMAGE: OnceLock<Image> = OnceLock::new();

@@ -63,6 +63,7 @@ pub enum Target {
 }
 
 /// The target of a function with its body's types.
+#[inline]
 pub(crate) fn target<B: WireBody>(function: *const ()) -> Result<Target, TaskError> {
     let (descriptor, function) = descriptor::offsets::<B>(function).map_err(TaskError::not_portable)?;
     Ok(Target::Image { descriptor, function })

@@ -6,8 +6,8 @@
 use std::cell::UnsafeCell;
 use std::mem::{ManuallyDrop, MaybeUninit, offset_of};
 use std::ptr::NonNull;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 use std::time::Duration;
 use std::time::Instant;
@@ -53,8 +53,8 @@ pub(super) struct Extra {
     output_attachments: UnsafeCell<Vec<Attachment>>,
     /// What the task last told about its progress: bits of an `f64`, plus one; 0 for nothing yet.
     progress: AtomicU64,
-    /// What the task printed, if that was captured. Written by the job, read by the future after `DONE`.
-    printed: UnsafeCell<Option<Printed>>,
+    /// What the task printed, if that was captured. Its job may be late, after a kill or a time limit.
+    printed: OnceLock<Printed>,
 }
 
 struct VTable {
@@ -68,7 +68,7 @@ struct VTable {
     /// Drops what the slot holds, which is the given content.
     clear: unsafe fn(NonNull<Header>, Content),
     /// Writes an output into the empty slot.
-    write: unsafe fn(NonNull<Header>, ErasedOutput<'_>) -> (Content, Option<Delivery>),
+    write: unsafe fn(NonNull<Header>, ErasedOutput<'_>) -> (Content, Notice),
     /// Moves the output, which is there as the given content, to the address of a `Result<B::Out, TaskError>`.
     take: unsafe fn(NonNull<Header>, Content, *mut ()),
     free: unsafe fn(NonNull<Header>),
@@ -84,7 +84,7 @@ pub(super) enum StartedTask {
 
 /// An output whose type is known to the cell only.
 pub(super) enum ErasedOutput<'a> {
-    Error(TaskError),
+    Error(Box<TaskError>),
     Encoded(Parcel<'a>),
 }
 
@@ -111,27 +111,43 @@ pub(super) enum Sink {
 
 type SinkFunction = Box<dyn FnOnce(Result<Parcel<'static>, TaskError>) + Send>;
 
-/// What is left to do for a sink when its task is resolved.
-enum Delivery {
-    Function(SinkFunction, Result<Parcel<'static>, TaskError>),
+/// Who is to be told that a task is resolved. The outcome is visible already.
+///
+/// Small: it is moved through several hands for every task.
+pub(super) enum Notice {
+    Nobody,
+    Waker(Waker),
+    Sink(Box<(SinkFunction, Result<Parcel<'static>, TaskError>)>),
     /// It has the output.
     Flush(Arc<dyn RelaySink>),
 }
 
-/// Who is to be told that a task is resolved. The outcome is visible already.
-pub(super) enum Notice {
-    Nobody,
-    Waker(Waker),
-    Sink(SinkFunction, Result<Parcel<'static>, TaskError>),
-    Flush(Arc<dyn RelaySink>),
+/// An output that has been written and is to be made visible.
+struct Written {
+    /// What the slot held, according to the state.
+    before: Content,
+    content: Content,
+    kind: Kind,
 }
 
 impl Notice {
+    /// The sink of a relayed task, which has no waker; else the waker.
+    #[inline]
+    fn or_waker(self, waker: Option<Waker>) -> Self {
+        match (self, waker) {
+            (Self::Nobody, Some(waker)) => Self::Waker(waker),
+            (sink, _) => sink,
+        }
+    }
+
     pub(super) fn give(self) {
         match self {
             Self::Nobody => {}
             Self::Waker(waker) => waker.wake(),
-            Self::Sink(sink, output) => panic::quietly(|| sink(output)),
+            Self::Sink(delivery) => {
+                let (sink, output) = *delivery;
+                panic::quietly(|| sink(output));
+            }
             Self::Flush(sink) => sink.flush(),
         }
     }
@@ -203,10 +219,12 @@ impl Ref {
         self.0
     }
 
+    #[inline]
     pub(super) fn id(&self) -> TaskId {
         self.header().id
     }
 
+    #[inline]
     pub(super) fn word(&self) -> &AtomicU64 {
         &self.header().word
     }
@@ -306,19 +324,17 @@ impl Ref {
         self.extra_or_new().progress.store(bits, Ordering::Relaxed);
     }
 
-    /// Only by the job, before it completes.
+    /// The first word counts.
     pub(super) fn set_printed(&self, printed: Printed) {
-        // SAFETY: the job is the only writer, and the future reads only after `DONE`, which the job sets later.
-        unsafe { *self.extra_or_new().printed.get() = Some(printed) };
+        let _ = self.extra_or_new().printed.set(printed);
     }
 
-    /// What the task printed. Only by the future.
+    /// What the task printed, once it is resolved.
     pub(super) fn printed(&self) -> Option<&Printed> {
         if !self.snapshot().is_done() {
             return None;
         }
-        // SAFETY: nobody writes after `DONE`.
-        unsafe { (*self.extra()?.printed.get()).as_ref() }
+        self.extra()?.printed.get()
     }
 
     fn as_relay(&self) -> Option<&RelayCell> {
@@ -430,6 +446,7 @@ impl Ref {
     }
 
     /// The serialised argument. Only by the job, after [`encode`](Self::encode).
+    #[inline]
     pub(super) fn encoded(&self) -> &[u8] {
         self.payload()
     }
@@ -457,6 +474,7 @@ impl Ref {
         }
     }
 
+    #[inline]
     pub(super) fn shares(&self) -> &[Arc<ShareBlob>] {
         match self.extra() {
             // SAFETY: written in `encode` and `set_carried` only, by the job, which is the only caller here too.
@@ -475,6 +493,7 @@ impl Ref {
         }
     }
 
+    #[inline]
     pub(super) fn target(&self) -> Result<Target, TaskError> {
         // SAFETY: the vtable is that of this task; the body is shared and never written.
         unsafe { (self.header().vtable.target)(self.0) }
@@ -508,14 +527,40 @@ impl Ref {
     }
 
     /// Writes the output, unless the task is resolved. Who waits is told by the notice.
-    pub(super) fn complete_deferred(&self, output: ErasedOutput<'_>) -> Option<Notice> {
+    fn complete_deferred(&self, output: ErasedOutput<'_>) -> Option<Notice> {
+        let (written, sink) = self.write_output(output)?;
+        let Written { before, content, kind } = written;
+        let finish = self.header().state.transition_to_done(before, content, kind);
+        Some(sink.or_waker(self.published(finish, before, content)))
+    }
+
+    /// The same, and gives the job's reference up.
+    pub(super) fn complete_and_leave(self, output: ErasedOutput<'_>) -> Option<Notice> {
+        let Some((written, sink)) = self.write_output(output) else {
+            self.abandon_job();
+            return None;
+        };
+        let Written { before, content, kind } = written;
+        let waker = match self.header().state.transition_to_done_and_leave(before, content, kind) {
+            Finish::Left => {
+                std::mem::forget(self);
+                None
+            }
+            finish => self.published(finish, before, content),
+        };
+        Some(sink.or_waker(waker))
+    }
+
+    /// Writes the output into the slot, unless the task is resolved.
+    #[inline]
+    fn write_output(&self, output: ErasedOutput<'_>) -> Option<(Written, Notice)> {
         let header = self.header();
         if !header.state.try_lock_output() {
             return None;
         }
         let before = header.state.load().content();
         let kind = match output {
-            ErasedOutput::Error(TaskError::Cancelled) => Kind::Cancelled,
+            ErasedOutput::Error(ref error) if matches!(**error, TaskError::Cancelled) => Kind::Cancelled,
             ErasedOutput::Error(_) => Kind::Error,
             ErasedOutput::Encoded(_) => Kind::Value,
         };
@@ -541,23 +586,19 @@ impl Ref {
             (header.vtable.clear)(self.0, before);
             (header.vtable.write)(self.0, output)
         };
-        let waker = self.publish(before, content, kind);
-        Some(match sink {
-            Some(Delivery::Function(sink, output)) => Notice::Sink(sink, output),
-            Some(Delivery::Flush(sink)) => Notice::Flush(sink),
-            None => waker.map_or(Notice::Nobody, Notice::Waker),
-        })
+        Some((Written { before, content, kind }, sink))
     }
 
-    /// The slot holds the output, as `content`: makes it visible. The waker of who waits is the caller's to wake.
+    /// What follows when an output that the slot holds as `content` has been made visible, or could not be. The waker of
+    /// who waits is the caller's to wake.
     #[must_use]
     #[inline]
-    fn publish(&self, before: Content, content: Content, kind: Kind) -> Option<Waker> {
+    fn published(&self, finish: Finish, before: Content, content: Content) -> Option<Waker> {
         let header = self.header();
-        match header.state.transition_to_done(before, content, kind) {
+        match finish {
             // SAFETY: rule 5: `DONE` was set by us while `WAKER` was set.
             Finish::Published(Published::Wake) => unsafe { self.take_waker() },
-            Finish::Published(Published::Quiet) => None,
+            Finish::Published(Published::Quiet) | Finish::Left => None,
             Finish::Killed => {
                 // SAFETY: rule 1: the slot is still ours, and it holds what has just been written.
                 unsafe { (header.vtable.clear)(self.0, content) };
@@ -596,7 +637,7 @@ impl Ref {
     pub(super) fn abandon_job(&self) {
         let snapshot = self.snapshot();
         if !snapshot.is_done() {
-            self.complete(ErasedOutput::Error(TaskError::Closed));
+            self.complete(ErasedOutput::Error(Box::new(TaskError::Closed)));
         } else if snapshot.is_cancelled() && snapshot.content() != Content::Empty {
             // SAFETY: rule 1: after a cancel by the future the slot still belongs to the job.
             unsafe { (self.header().vtable.clear)(self.0, snapshot.content()) };
@@ -883,7 +924,8 @@ unsafe fn finish<B: Body>(header: NonNull<Header>, output: Result<B::Out, TaskEr
         (*cell.slot.get()).output = ManuallyDrop::new(output.map_err(Box::new));
     }
     let task = ManuallyDrop::new(Ref(header));
-    if let Some(waker) = task.publish(Content::Empty, Content::Output, kind) {
+    let finish = cell.header.state.transition_to_done(Content::Empty, Content::Output, kind);
+    if let Some(waker) = task.published(finish, Content::Empty, Content::Output) {
         waker.wake();
     }
 }
@@ -934,12 +976,12 @@ unsafe fn clear<B: Body>(header: NonNull<Header>, content: Content) {
 /// # Safety
 ///
 /// As for [`cell`]; the slot is empty and the caller holds the right to write the output (rule 2).
-unsafe fn write<B: Body>(header: NonNull<Header>, output: ErasedOutput<'_>) -> (Content, Option<Delivery>) {
+unsafe fn write<B: Body>(header: NonNull<Header>, output: ErasedOutput<'_>) -> (Content, Notice) {
     // SAFETY: passed on.
     let slot = unsafe { &mut *cell::<B>(header).slot.get() };
     let content = match output {
         ErasedOutput::Error(error) => {
-            slot.output = ManuallyDrop::new(Err(Box::new(error)));
+            slot.output = ManuallyDrop::new(Err(error));
             Content::Output
         }
         ErasedOutput::Encoded(parcel) => {
@@ -947,7 +989,7 @@ unsafe fn write<B: Body>(header: NonNull<Header>, output: ErasedOutput<'_>) -> (
             Content::EncodedOutput
         }
     };
-    (content, None)
+    (content, Notice::Nobody)
 }
 
 /// # Safety
@@ -1011,26 +1053,27 @@ const fn relay_vtable(is_async: bool) -> VTable {
         write: |header, output| {
             // SAFETY: as for `relay`; the caller holds the right to write the output.
             let sink = unsafe { (*relay(header).sink.get()).take() };
-            let delivery = sink.map(|sink| match sink {
-                Sink::Function(function) => {
+            let notice = match sink {
+                None => Notice::Nobody,
+                Some(Sink::Function(function)) => {
                     let output = match output {
-                        ErasedOutput::Error(error) => Err(error),
+                        ErasedOutput::Error(error) => Err(*error),
                         ErasedOutput::Encoded(parcel) => Ok(parcel.into_owned()),
                     };
-                    Delivery::Function(function, output)
+                    Notice::Sink(Box::new((function, output)))
                 }
-                Sink::Shared(shared, token) => {
+                Some(Sink::Shared(shared, token)) => {
                     let output = match &output {
-                        ErasedOutput::Error(error) => Err(error),
+                        ErasedOutput::Error(error) => Err(&**error),
                         ErasedOutput::Encoded(parcel) => Ok(parcel),
                     };
                     // SAFETY: as for `relay`.
                     let elapsed = unsafe { relay(header) }.elapsed.load(Ordering::Relaxed);
                     panic::quietly(|| shared.complete(token, output, Duration::from_nanos(elapsed)));
-                    Delivery::Flush(shared)
+                    Notice::Flush(shared)
                 }
-            });
-            (Content::Empty, delivery)
+            };
+            (Content::Empty, notice)
         },
         free: |header| {
             // SAFETY: leaked from a box of this type, and nobody else has it any more.

@@ -120,6 +120,7 @@ impl Job {
     }
 
     /// The task's id, which its future and its context tell too.
+    #[inline]
     pub fn id(&self) -> TaskId {
         self.task.id()
     }
@@ -144,6 +145,7 @@ impl Job {
     }
 
     /// Whether the task is resolved already, because it was cancelled.
+    #[inline]
     pub fn is_resolved(&self) -> bool {
         self.task.snapshot().is_done()
     }
@@ -168,6 +170,7 @@ impl Job {
     }
 
     /// A word for the backend's own use, such as a queue link; 0 at first.
+    #[inline]
     pub fn word(&self) -> &AtomicU64 {
         self.task.word()
     }
@@ -186,9 +189,7 @@ impl Job {
     /// The job as one pointer, for queues. Take it back with [`from_raw`](Self::from_raw), or its future never ends.
     #[inline]
     pub fn into_raw(self) -> NonNull<()> {
-        let this = std::mem::ManuallyDrop::new(self);
-        // SAFETY: `this` is not dropped and not used again, so that the reference is moved out exactly once.
-        unsafe { std::ptr::read(&raw const this.task) }.into_raw()
+        self.into_task().into_raw()
     }
 
     /// # Safety
@@ -243,9 +244,15 @@ impl Job {
     /// The future is resolved; only the reference is left.
     #[inline]
     fn finished(self) -> JobHandle {
+        JobHandle { task: self.into_task() }
+    }
+
+    /// The job's reference, without the job's duty.
+    #[inline]
+    fn into_task(self) -> Ref {
         let this = std::mem::ManuallyDrop::new(self);
         // SAFETY: `this` is not dropped and not used again, so that the reference is moved out exactly once.
-        JobHandle { task: unsafe { std::ptr::read(&raw const this.task) } }
+        unsafe { std::ptr::read(&raw const this.task) }
     }
 
     // ---- or send it away ---------------------------------------------------------------------------------------
@@ -255,6 +262,7 @@ impl Job {
     /// # Errors
     ///
     /// [`TaskError::NotPortable`] if it cannot.
+    #[inline]
     pub fn target(&self) -> Result<Target, TaskError> {
         self.task.target()
     }
@@ -292,6 +300,7 @@ impl Job {
     /// # Panics
     ///
     /// If [`encode`](Self::encode) has not been called.
+    #[inline]
     pub fn encoded(&self) -> &[u8] {
         self.task.encoded()
     }
@@ -311,12 +320,14 @@ impl Job {
     }
 
     /// The shared values that the serialised argument refers to. The worker needs them before the task.
+    #[inline]
     pub fn shares(&self) -> &[Arc<ShareBlob>] {
         self.task.shares()
     }
 
     /// How many times the body was begun before this executor got the job: a relayed task may have had attempts on
     /// other machines. The worker is told this and the executor's own attempt together.
+    #[inline]
     pub fn attempts_before(&self) -> u32 {
         self.task.attempts_before()
     }
@@ -333,18 +344,23 @@ impl Job {
 
     /// Resolves the future with a serialised result, which whoever takes it decodes.
     pub fn complete<'a>(self, result: impl Into<Parcel<'a>>) {
-        self.task.complete(ErasedOutput::Encoded(result.into()));
+        self.complete_as(ErasedOutput::Encoded(result.into())).give();
     }
 
     /// As [`complete`](Self::complete), but who waits is told by the notice: for backends that complete many tasks under
     /// a lock and tell afterwards.
     pub fn complete_deferred<'a>(self, result: impl Into<Parcel<'a>>) -> Notice {
-        Notice(self.task.complete_deferred(ErasedOutput::Encoded(result.into())))
+        self.complete_as(ErasedOutput::Encoded(result.into()))
     }
 
     /// As [`fail`](Self::fail), but who waits is told by the notice.
     pub fn fail_deferred(self, error: TaskError) -> Notice {
-        Notice(self.task.complete_deferred(ErasedOutput::Error(error)))
+        self.complete_as(ErasedOutput::Error(Box::new(error)))
+    }
+
+    #[inline]
+    fn complete_as(self, output: ErasedOutput<'_>) -> Notice {
+        Notice(self.into_task().complete_and_leave(output))
     }
 
     /// Stores what the task has told about its progress, elsewhere.
@@ -352,14 +368,14 @@ impl Job {
         self.task.set_progress(fraction);
     }
 
-    /// Keeps what the task printed, for [`TaskFuture::printed`]. Before it is completed.
+    /// Keeps what the task printed, for [`TaskFuture::printed`]; once, and before the job is completed.
     pub fn set_printed(&self, printed: Printed) {
         self.task.set_printed(printed);
     }
 
     /// Resolves the future with an error.
     pub fn fail(self, error: TaskError) {
-        self.task.complete(ErasedOutput::Error(error));
+        self.complete_as(ErasedOutput::Error(Box::new(error))).give();
     }
 }
 
@@ -386,6 +402,7 @@ pub struct Notice(Option<cell::Notice>);
 
 impl Notice {
     /// Whether there is anybody to tell.
+    #[inline]
     pub fn is_needed(&self) -> bool {
         !matches!(self.0, None | Some(cell::Notice::Nobody))
     }
@@ -431,7 +448,7 @@ impl JobHandle {
     pub fn fail(&self, error: TaskError) -> bool {
         let snapshot = self.task.snapshot();
         let runs_here = snapshot.has_begun() && snapshot.content() == Content::Empty;
-        runs_here && !snapshot.is_done() && self.task.complete(ErasedOutput::Error(error))
+        runs_here && !snapshot.is_done() && self.task.complete(ErasedOutput::Error(Box::new(error)))
     }
 
     /// Resolves the future as cancelled and raises the flag, although the body may be running in this process. False if the

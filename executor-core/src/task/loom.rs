@@ -225,3 +225,91 @@ fn loom_a_future_that_polls_again_never_meets_the_completer_at_the_waker() {
         completer.join().unwrap();
     });
 }
+
+#[test]
+fn loom_a_completer_that_leaves_in_one_step_frees_the_task_or_leaves_it_to_the_future() {
+    /// Counted above what `register` counts.
+    const FREED: u32 = 16;
+    ::loom::model(|| {
+        let shared = ::loom::sync::Arc::new((
+            state::State::new(state::Content::Empty, 2),
+            // What is freed with the last reference, and how often it was.
+            ::loom::cell::UnsafeCell::new(0),
+        ));
+        let free = |slot: &::loom::cell::UnsafeCell<u32>| {
+            // SAFETY: what this model checks: loom panics if another thread is at the slot.
+            slot.with_mut(|freed| unsafe { *freed += FREED });
+        };
+        let completer = {
+            let shared = shared.clone();
+            thread::spawn(move || {
+                let (state, slot) = &*shared;
+                let (empty, output) = (state::Content::Empty, state::Content::Output);
+                // SAFETY: as in `free`.
+                slot.with_mut(|output| unsafe { *output += 0 });
+                match state.transition_to_done_and_leave(empty, output, state::Kind::Value) {
+                    state::Finish::Left => {}
+                    state::Finish::Published(published) => {
+                        if published == state::Published::Wake {
+                            // SAFETY: as in `free`.
+                            slot.with_mut(|waker| unsafe { *waker += 0 });
+                        }
+                        if state.drop_reference() {
+                            free(slot);
+                        }
+                    }
+                    state::Finish::Killed => unreachable!("nobody kills it"),
+                }
+            })
+        };
+        let (state, slot) = &*shared;
+        let _ = state.load().is_done() || register(state, slot);
+        if state.drop_reference() {
+            free(slot);
+        }
+        completer.join().unwrap();
+        // SAFETY: both have ended.
+        let freed = slot.with(|freed| unsafe { *freed }) / FREED;
+        assert_eq!(freed, 1, "freed once");
+    });
+}
+
+#[test]
+fn loom_an_encoded_task_that_is_completed_elsewhere_is_decoded_once() {
+    ::loom::model(|| {
+        let body: super::Call<Vec<u64>, Vec<u64>> = super::Call(|numbers| numbers);
+        let (mut job, mut future) = Job::new(body, vec![u64::MAX; 3], None);
+        job.encode().unwrap();
+        let flag = Arc::<Flag>::default();
+        let completer = thread::spawn(move || {
+            let result = job.encoded().to_vec();
+            job.complete(&result);
+        });
+        let early = poll(&mut future, &flag);
+        completer.join().unwrap();
+        match early {
+            Poll::Ready(result) => assert_eq!(result, Ok(vec![u64::MAX; 3])),
+            Poll::Pending => {
+                assert!(flag.0.load(Ordering::SeqCst), "the waker is woken");
+                assert_eq!(outcome(future), Ok(vec![u64::MAX; 3]));
+            }
+        }
+    });
+}
+
+#[test]
+fn loom_what_a_job_prints_may_be_late_for_a_kill() {
+    ::loom::model(|| {
+        let (job, future) = Job::from_fn(|| 7);
+        let handle = job.handle();
+        let killer = thread::spawn(move || {
+            handle.kill();
+            let printed = future.printed().is_some();
+            (printed, outcome(future))
+        });
+        job.set_printed(Printed { stdout: vec![1], stderr: Vec::new() });
+        drop(run(job));
+        let (_printed, outcome) = killer.join().unwrap();
+        assert!(matches!(outcome, Ok(7) | Err(TaskError::Cancelled)));
+    });
+}

@@ -147,6 +147,8 @@ pub(super) enum Published {
 pub(super) enum Finish {
     /// It is visible.
     Published(Published),
+    /// It is visible, and the caller's reference has been given up.
+    Left,
     /// The running task was killed meanwhile: the output is nobody's, and the slot is still the job's.
     Killed,
 }
@@ -239,6 +241,18 @@ impl State {
     /// Makes the output visible. Only after [`try_lock_output`](Self::try_lock_output).
     #[inline]
     pub(super) fn transition_to_done(&self, from: Content, to: Content, kind: Kind) -> Finish {
+        self.finish(from, to, kind, false)
+    }
+
+    /// Makes the output visible, and gives the caller's reference up in the same step if that leaves nothing to do: it
+    /// is not the last, and nobody is to be woken. Then the answer is [`Finish::Left`], and the task may be gone.
+    #[inline]
+    pub(super) fn transition_to_done_and_leave(&self, from: Content, to: Content, kind: Kind) -> Finish {
+        self.finish(from, to, kind, true)
+    }
+
+    #[inline]
+    fn finish(&self, from: Content, to: Content, kind: Kind, may_leave: bool) -> Finish {
         let failed = match kind {
             Kind::Value => 0,
             Kind::Error => FAILED,
@@ -254,8 +268,12 @@ impl State {
                 from,
                 "the slot's content is not what its holder believes"
             );
+            let leaves = may_leave && word & WAKER == 0 && Snapshot(word).references() > 1;
             let next = (word & !(CONTENT | LOCKED)) | to as u32 | DONE | failed;
+            let next = if leaves { next - REF_ONE } else { next };
             match self.0.compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Acquire) {
+                // From here on `self` may be gone.
+                Ok(_) if leaves => return Finish::Left,
                 Ok(before) if before & WAKER != 0 => return Finish::Published(Published::Wake),
                 Ok(_) => return Finish::Published(Published::Quiet),
                 Err(actual) => word = actual,
