@@ -2,9 +2,10 @@
 //!
 //! The codec is [`bincode`] 2 through serde, never its native `Decode`. Both sides of a connection name the codec in
 //! their handshake by [`CODEC_ID`], so that it can be replaced. A decoder never allocates more than [`LIMIT`] bytes for
-//! lengths that it merely reads, and what it leaves unread is an error: a value that does not round-trip is found
+//! lengths that it merely reads, nor does it go on for ever for elements that take no bytes, and what it leaves unread is an error: a value that does not round-trip is found
 //! here and not by its user.
 
+mod bounded;
 #[cfg(test)]
 mod tests;
 
@@ -112,7 +113,9 @@ pub fn decode_value<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Result<T, St
 }
 
 fn from_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
-    let (value, read) = bincode::serde::decode_from_slice(bytes, config()).map_err(|it| it.to_string())?;
+    let message = bounded::Message::<T>::of(bytes.len());
+    let (value, read) =
+        bincode::serde::seed_decode_from_slice(message, bytes, config()).map_err(|it| it.to_string())?;
     if read != bytes.len() {
         return Err(format!(
             "{} of {} bytes were left over: Serialize wrote more than Deserialize reads",

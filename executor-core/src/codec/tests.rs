@@ -112,3 +112,74 @@ proptest! {
         prop_assert!(decode_arg::<(String, u64)>(&bytes[..cut]).is_err());
     }
 }
+
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Nothing;
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+enum Held {
+    Here(Vec<()>),
+    There { list: Vec<Nothing>, map: std::collections::BTreeMap<u8, Vec<[u64; 0]>> },
+    Nested(Option<Vec<Vec<()>>>, (u8, Vec<()>)),
+}
+
+/// A length as bincode writes it.
+fn length(len: u64) -> Vec<u8> {
+    encoded(&len)
+}
+
+fn refused<T: DeserializeOwned + std::fmt::Debug + 'static>(bytes: &[u8]) {
+    match decode_arg::<T>(bytes) {
+        Err(TaskError::Decode { message, .. }) => assert!(message.contains("elements"), "{message}"),
+        other => panic!("Decode was expected, not {other:?}"),
+    }
+}
+
+#[test]
+fn a_forged_length_of_elements_without_bytes_is_refused_at_once() {
+    for len in [bounded::FREE + 100, u64::from(u32::MAX), u64::MAX] {
+        refused::<Vec<()>>(&length(len));
+        refused::<Vec<Nothing>>(&length(len));
+        refused::<Vec<[u8; 0]>>(&length(len));
+        refused::<std::collections::VecDeque<((), Nothing)>>(&length(len));
+        refused::<std::collections::BTreeMap<(), ()>>(&length(len));
+        refused::<Option<Box<Vec<()>>>>(&[&[1], &length(len)[..]].concat());
+        refused::<(u8, Vec<()>)>(&[&[1], &length(len)[..]].concat());
+        refused::<Held>(&[&[0], &length(len)[..]].concat());
+        refused::<Held>(&[&[1], &length(len)[..]].concat());
+        refused::<Held>(&[&[1, 0, 1, 5], &length(len)[..]].concat());
+        refused::<Held>(&[&[2, 1, 1], &length(len)[..]].concat());
+        refused::<Held>(&[&[2, 0, 7], &length(len)[..]].concat());
+    }
+}
+
+#[test]
+fn lengths_of_elements_without_bytes_count_together() {
+    let half = length(bounded::FREE / 2);
+    let bytes = [&[3], &half[..], &half, &half].concat();
+    refused::<Vec<Vec<()>>>(&bytes);
+}
+
+#[test]
+fn elements_without_bytes_come_back() {
+    for value in [
+        Held::Here(vec![(); 100_000]),
+        Held::There { list: vec![Nothing, Nothing], map: [(3, vec![[]; 7]), (4, vec![])].into() },
+        Held::Nested(Some(vec![vec![(); 1000]; 50]), (9, vec![()])),
+        Held::Nested(None, (9, Vec::new())),
+    ] {
+        assert_eq!(decode_arg::<Held>(&encoded(&value)), Ok(value));
+    }
+}
+
+proptest! {
+    /// However deep they are in one another, lengths of elements that take bytes add up to less than the bytes.
+    #[test]
+    fn no_message_of_ours_claims_too_much(lists in prop::collection::vec(prop::collection::vec(
+        prop::collection::btree_map(any::<u8>(), prop::collection::vec(any::<Option<bool>>(), 0..5), 0..5), 0..5), 0..50)) {
+        let bytes = encoded(&lists);
+        let message = bounded::Message::with_budget(bytes.len() as u64);
+        let (value, _) = bincode::serde::seed_decode_from_slice(message, &bytes, config()).expect("no claim is refused");
+        prop_assert_eq!(lists, value);
+    }
+}
