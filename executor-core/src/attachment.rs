@@ -19,7 +19,7 @@
 mod tests;
 
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::sync::Arc;
 
@@ -56,18 +56,36 @@ impl Attachment {
 }
 
 thread_local! {
-    static COLLECTING: RefCell<Option<Collected>> = const { RefCell::new(None) };
+    /// What the innermost message that is being encoded takes, and whether it has lists yet. Every encode looks here, and
+    /// most of them attach nothing.
+    static SCOPE: Cell<u8> = const { Cell::new(0) };
+    /// The lists of those messages that have any, the innermost last.
+    static LISTS: RefCell<Vec<Collected>> = const { RefCell::new(Vec::new()) };
     static PROVIDED: RefCell<Option<Vec<Attachment>>> = const { RefCell::new(None) };
 }
+
+/// In a scope: of the two lists, those that the message can carry.
+const TAKES_ATTACHMENTS: u8 = 1;
+const TAKES_SHARES: u8 = 2;
+/// In a scope: the last of `LISTS` is its own.
+const HAS_LISTS: u8 = 4;
 
 /// What the values of a message have attached so far.
 #[derive(Debug, Default)]
 pub(crate) struct Collected {
     pub(crate) attachments: Vec<Attachment>,
     pub(crate) shares: Vec<Arc<ShareBlob>>,
-    /// Of the two lists, those that the message can carry.
-    takes_attachments: bool,
-    takes_shares: bool,
+}
+
+/// The lists of the message that is being encoded.
+fn with_lists<T>(f: impl FnOnce(&mut Collected) -> T) -> T {
+    LISTS.with_borrow_mut(|lists| {
+        if SCOPE.get() & HAS_LISTS == 0 {
+            lists.push(Collected::default());
+            SCOPE.set(SCOPE.get() | HAS_LISTS);
+        }
+        f(lists.last_mut().expect("just pushed, or its scope says that it is there"))
+    })
 }
 
 /// What is attached twice is looked for among so many: arguments refer to few things, and those that refer to very many
@@ -77,15 +95,20 @@ const LOOK_BACK: usize = 32;
 /// Attaches a thing to the message that is being encoded on this thread, and gives its index; `None` if there is no such
 /// message, or it cannot carry anything. For `Serialize` implementations.
 pub fn attach(attachment: Attachment) -> Option<u32> {
-    COLLECTING.with_borrow_mut(|collecting| {
-        let collected = collecting.as_mut().filter(|it| it.takes_attachments)?;
+    if !is_collecting() {
+        return None;
+    }
+    // What is there already is dropped outside: a destructor may encode, too.
+    let mut attachment = Some(attachment);
+    with_lists(|collected| {
         let list = &mut collected.attachments;
         let from = list.len().saturating_sub(LOOK_BACK);
-        let known = list[from..].iter().position(|it| it.is_same(&attachment));
+        let is_same = |it: &Attachment| attachment.as_ref().is_some_and(|new| it.is_same(new));
+        let known = list[from..].iter().position(is_same);
         let index = known.map_or(list.len(), |at| from + at);
         let number = u32::try_from(index).ok()?;
         if known.is_none() {
-            list.push(attachment);
+            list.extend(attachment.take());
         }
         Some(number)
     })
@@ -93,7 +116,7 @@ pub fn attach(attachment: Attachment) -> Option<u32> {
 
 /// Whether [`attach`] would take something.
 pub fn is_collecting() -> bool {
-    COLLECTING.with_borrow(|collecting| collecting.as_ref().is_some_and(|it| it.takes_attachments))
+    SCOPE.get() & TAKES_ATTACHMENTS != 0
 }
 
 /// What is attached at this index to the message that is being decoded on this thread. For `Deserialize` implementations.
@@ -115,57 +138,68 @@ pub fn attached(index: u32) -> Option<Attachment> {
 /// assert!(matches!(there, Some(Attachment::Blob(blob)) if *blob == [1, 2, 3]));
 /// ```
 pub fn collect<T>(encode: impl FnOnce() -> T) -> (T, Vec<Attachment>) {
-    let (result, collected) =
-        collect_as(Collected { takes_attachments: true, ..Collected::default() }, encode);
+    let (result, collected) = collect_as(TAKES_ATTACHMENTS, encode);
     (result, collected.attachments)
 }
 
 /// Encodes the argument of a job, whose shared values go ahead of it.
+#[inline]
 pub(crate) fn collect_job<T>(takes_attachments: bool, encode: impl FnOnce() -> T) -> (T, Collected) {
-    collect_as(Collected { takes_attachments, takes_shares: true, ..Collected::default() }, encode)
+    let takes = if takes_attachments { TAKES_ATTACHMENTS | TAKES_SHARES } else { TAKES_SHARES };
+    collect_as(takes, encode)
 }
 
 /// As [`collect`], for a message within another, which carries what that one does.
 pub(crate) fn collect_like_outer<T>(encode: impl FnOnce() -> T) -> (T, Vec<Attachment>) {
-    let start = Collected { takes_attachments: is_collecting(), ..Collected::default() };
-    let (result, collected) = collect_as(start, encode);
+    let (result, collected) = collect_as(SCOPE.get() & TAKES_ATTACHMENTS, encode);
     (result, collected.attachments)
 }
 
 /// As [`collect`], for a message that is encoded in parts: continues the list of the parts before.
 pub(crate) fn collect_more<T>(attachments: &mut Vec<Attachment>, encode: impl FnOnce() -> T) -> T {
-    let start = Collected {
-        attachments: std::mem::take(attachments),
-        takes_attachments: true,
-        ..Collected::default()
-    };
-    let (result, collected) = collect_as(start, encode);
+    let before = std::mem::take(attachments);
+    let (result, collected) = collect_as(TAKES_ATTACHMENTS, || {
+        if !before.is_empty() {
+            with_lists(|lists| lists.attachments = before);
+        }
+        encode()
+    });
     *attachments = collected.attachments;
     result
 }
 
 /// Encodes a message that carries nothing but its bytes.
 #[doc(hidden)]
+#[inline]
 pub fn collect_nothing<T>(encode: impl FnOnce() -> T) -> T {
-    // Outside of a scope nothing can be attached in any case.
-    if COLLECTING.with_borrow(Option::is_none) {
-        return encode();
-    }
-    collect_as(Collected::default(), encode).0
+    collect_as(0, encode).0
 }
 
-fn collect_as<T>(empty: Collected, encode: impl FnOnce() -> T) -> (T, Collected) {
+#[inline]
+fn collect_as<T>(takes: u8, encode: impl FnOnce() -> T) -> (T, Collected) {
     /// Puts the outer scope back, also when `encode` panics.
-    struct Outer(Option<Collected>);
-    impl Drop for Outer {
-        fn drop(&mut self) {
-            COLLECTING.set(self.0.take());
+    struct Scope {
+        outer: u8,
+    }
+    impl Scope {
+        #[inline]
+        fn leave(&self) -> Collected {
+            let inner = SCOPE.replace(self.outer);
+            if inner & HAS_LISTS == 0 {
+                return Collected::default();
+            }
+            LISTS.with_borrow_mut(Vec::pop).unwrap_or_default()
         }
     }
-    let mut outer = Outer(COLLECTING.replace(Some(empty)));
+    impl Drop for Scope {
+        fn drop(&mut self) {
+            self.leave();
+        }
+    }
+    let scope = Scope { outer: SCOPE.replace(takes) };
     let result = encode();
-    let collected = COLLECTING.replace(outer.0.take()).unwrap_or_default();
-    std::mem::forget(outer);
+    let collected = scope.leave();
+    std::mem::forget(scope);
     (result, collected)
 }
 
@@ -193,16 +227,18 @@ pub(crate) fn provide_from<T>(attachments: &mut Vec<Attachment>, decode: impl Fn
 
 /// Notes a shared value for the job that is being encoded on this thread. False if there is no such job.
 pub(crate) fn note_share(blob: &Arc<ShareBlob>) -> bool {
-    COLLECTING.with_borrow_mut(|collecting| {
-        let Some(collected) = collecting.as_mut().filter(|it| it.takes_shares) else { return false };
+    if !is_collecting_shares() {
+        return false;
+    }
+    with_lists(|collected| {
         if !collected.shares.iter().any(|it| it.id() == blob.id()) {
             collected.shares.push(Arc::clone(blob));
         }
-        true
-    })
+    });
+    true
 }
 
 /// Whether [`note_share`] would note a value.
 pub(crate) fn is_collecting_shares() -> bool {
-    COLLECTING.with_borrow(|collecting| collecting.as_ref().is_some_and(|it| it.takes_shares))
+    SCOPE.get() & TAKES_SHARES != 0
 }

@@ -9,6 +9,7 @@
 //! has its bytes in a [`Blob`].
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt;
 use std::ops::Deref;
 
@@ -169,13 +170,48 @@ fn stays_here(place: &str, what: &str) -> TaskError {
 
 // ---- encoding --------------------------------------------------------------------------------------------------
 
-/// A vector that a value is appended to, and that goes on elsewhere if the value turns out to be large.
+/// A vector that a value is appended to, and that goes on elsewhere if the value turns out to be large. A small value may
+/// be kept aside instead.
 pub(crate) struct Buffer<'a> {
     vec: &'a mut Vec<u8>,
+    /// All of the value so far, while it is small enough.
+    small: Option<Small>,
     /// Where the value begins in the vector.
     start: usize,
     takes_bulk: bool,
     bulk: Option<Bulk>,
+}
+
+/// A few bytes, without an allocation.
+#[derive(Clone, Copy)]
+pub(crate) struct Small {
+    bytes: [u8; SMALL],
+    len: usize,
+}
+
+/// What a task has room for; see [`Payload`](crate::task::Payload).
+pub(crate) const SMALL: usize = 22;
+
+impl Small {
+    /// Zeros behind so many bytes.
+    #[inline]
+    pub(crate) fn into_padded(self) -> ([u8; SMALL], usize) {
+        (self.bytes, self.len)
+    }
+
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// False if there is no room for more.
+    #[inline]
+    fn append(&mut self, bytes: &[u8]) -> bool {
+        let Some(room) = self.bytes[self.len..].get_mut(..bytes.len()) else { return false };
+        room.copy_from_slice(bytes);
+        self.len += bytes.len();
+        true
+    }
 }
 
 struct Bulk {
@@ -183,25 +219,67 @@ struct Bulk {
     len: usize,
 }
 
+thread_local! {
+    /// A vector that was used before, with its room.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Keeps a vector for the next value that [`Buffer::for_one`] is for.
+pub(crate) fn keep(mut vec: Vec<u8>) {
+    if vec.capacity() > 0 {
+        vec.clear();
+        SCRATCH.set(vec);
+    }
+}
+
 impl<'a> Buffer<'a> {
     pub(crate) fn new(vec: &'a mut Vec<u8>, takes_bulk: bool) -> Self {
         let start = vec.len();
-        Self { vec, start, takes_bulk, bulk: None }
+        Self { vec, small: None, start, takes_bulk, bulk: None }
+    }
+
+    /// For a single value: `vec`, which is empty, is used if the value has more than [`SMALL`] bytes.
+    #[inline]
+    pub(crate) fn for_one(vec: &'a mut Vec<u8>, takes_bulk: bool) -> Self {
+        let small = Some(Small { bytes: [0; SMALL], len: 0 });
+        Self { vec, small, start: 0, takes_bulk, bulk: None }
+    }
+
+    /// The value, if it is complete and small.
+    #[inline]
+    pub(crate) fn small(&self) -> Option<Small> {
+        self.small
     }
 
     /// The vector itself, for values that are patched together and not written in one go: only before anything else is appended.
     pub(crate) fn vec(&mut self) -> &mut Vec<u8> {
         debug_assert!(self.bulk.is_none(), "a value that is patched together is not in bulk");
+        self.use_vec();
         self.vec
     }
 
     /// Appends bytes of the value.
     #[inline]
     pub(crate) fn extend(&mut self, bytes: &[u8]) {
+        if let Some(small) = &mut self.small {
+            if small.append(bytes) {
+                return;
+            }
+            self.use_vec();
+        }
         if self.takes_bulk && self.vec.len() - self.start + bytes.len() >= blob::BULK {
             return self.extend_bulk(bytes);
         }
         self.vec.extend_from_slice(bytes);
+    }
+
+    /// The value turns out not to be small. Vectors for such are kept by each thread.
+    #[cold]
+    fn use_vec(&mut self) {
+        if let Some(small) = self.small.take() {
+            *self.vec = SCRATCH.take();
+            self.vec.extend_from_slice(&small.bytes[..small.len]);
+        }
     }
 
     #[cold]
@@ -244,6 +322,7 @@ impl<'a> Buffer<'a> {
     /// The value is to be forgotten.
     pub(crate) fn abandon(&mut self) {
         self.bulk = None;
+        self.small = None;
         self.vec.truncate(self.start);
     }
 }

@@ -179,7 +179,7 @@ proptest! {
         prop::collection::btree_map(any::<u8>(), prop::collection::vec(any::<Option<bool>>(), 0..5), 0..5), 0..5), 0..50)) {
         let bytes = encoded(&lists);
         let message = bounded::Message::with_budget(bytes.len() as u64);
-        let (value, _) = bincode::serde::seed_decode_from_slice(message, &bytes, config()).expect("no claim is refused");
+        let (value, _): (Vec<Vec<std::collections::BTreeMap<u8, Vec<Option<bool>>>>>, usize) = bincode::serde::seed_decode_from_slice(message, &bytes, config()).expect("no claim is refused");
         prop_assert_eq!(lists, value);
     }
 }

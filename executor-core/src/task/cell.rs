@@ -17,20 +17,20 @@ use super::job::RelaySink;
 use super::options::{DEFAULT, Printed, TaskOptions};
 use super::payload::Payload;
 use super::state::{Cancel, Content, Finish, Kind, Published, Snapshot, State};
-use super::{TaskId, owner};
+use super::{OwnerId, TaskId, owner};
 use crate::attachment::{self, Attachment, Collected};
 use crate::blob::Blob;
 use crate::error::TaskError;
 use crate::identity::Target;
 use crate::panic;
-use crate::parcel::{self, Buffer, Carrier, Parcel};
+use crate::parcel::{self, Buffer, Bytes, Carrier, Parcel};
 use crate::shared::ShareBlob;
 
 /// The part of a task that does not depend on its types. 56 bytes.
 #[repr(C)]
 pub(super) struct Header {
     state: State,
-    /// The registered backend in charge, 0 for none.
+    /// The registered backend in charge, 0 for none; and [`ENCODED`]. Written by the job only.
     owner: AtomicU32,
     vtable: &'static VTable,
     /// Rule 5.
@@ -40,6 +40,10 @@ pub(super) struct Header {
     /// The backend's: a queue link or a key.
     word: AtomicU64,
 }
+
+/// Of [`Header::owner`]: the argument in the slot is serialised. It need not be in the state word, since nobody but the job
+/// asks, and there it would cost a locked instruction.
+const ENCODED: u32 = !OwnerId::LAST;
 
 /// What few tasks have.
 #[derive(Default)]
@@ -64,11 +68,14 @@ struct VTable {
     /// Serialises the argument in place.
     encode: unsafe fn(NonNull<Header>, &mut Buffer<'_>) -> Result<(), TaskError>,
     target: unsafe fn(NonNull<Header>) -> Result<Target, TaskError>,
-    encoded: unsafe fn(NonNull<Header>) -> NonNull<Payload>,
+    /// Where in the task the slot is, as a payload.
+    payload: usize,
+    /// Whether a serialised output goes into the slot, as it does but for relayed tasks.
+    keeps_output: bool,
     /// Drops what the slot holds, which is the given content.
     clear: unsafe fn(NonNull<Header>, Content),
     /// Writes an output into the empty slot.
-    write: unsafe fn(NonNull<Header>, ErasedOutput<'_>) -> (Content, Notice),
+    write: unsafe fn(NonNull<Header>, &mut ErasedOutput<'_>, &mut Notice) -> Content,
     /// Moves the output, which is there as the given content, to the address of a `Result<B::Out, TaskError>`.
     take: unsafe fn(NonNull<Header>, Content, *mut ()),
     free: unsafe fn(NonNull<Header>),
@@ -86,6 +93,12 @@ pub(super) enum StartedTask {
 pub(super) enum ErasedOutput<'a> {
     Error(Box<TaskError>),
     Encoded(Parcel<'a>),
+}
+
+impl ErasedOutput<'_> {
+    fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::Encoded(Parcel::from(&[])))
+    }
 }
 
 #[repr(C)]
@@ -131,12 +144,12 @@ struct Written {
 }
 
 impl Notice {
-    /// The sink of a relayed task, which has no waker; else the waker.
+    /// A relayed task has a sink and no waker.
     #[inline]
-    fn or_waker(self, waker: Option<Waker>) -> Self {
-        match (self, waker) {
-            (Self::Nobody, Some(waker)) => Self::Waker(waker),
-            (sink, _) => sink,
+    fn or_waker(&mut self, waker: Option<Waker>) {
+        if let Some(waker) = waker {
+            debug_assert!(matches!(self, Self::Nobody), "somebody waits for a relayed task");
+            *self = Self::Waker(waker);
         }
     }
 
@@ -166,7 +179,8 @@ pub(super) struct Relay {
 struct RelayCell {
     header: Header,
     target: Target,
-    payload: UnsafeCell<Option<Payload>>,
+    /// There while the state says so.
+    payload: UnsafeCell<MaybeUninit<Payload>>,
     sink: UnsafeCell<Option<Sink>>,
     attempts_before: u32,
     /// How long the body ran, in nanoseconds.
@@ -200,7 +214,7 @@ impl Ref {
         let cell = Box::new(RelayCell {
             header: Header::new(relay.id, Content::Encoded, 1, vtable, extra),
             target: relay.target,
-            payload: UnsafeCell::new(Some(payload)),
+            payload: UnsafeCell::new(MaybeUninit::new(payload)),
             sink: UnsafeCell::new(Some(relay.sink)),
             attempts_before: relay.attempts_before,
             elapsed: AtomicU64::new(0),
@@ -362,7 +376,7 @@ impl Ref {
     pub(super) fn set_owner(&self, owner: u32, word: u64) -> bool {
         let header = self.header();
         header.word.store(word, Ordering::Relaxed);
-        header.owner.store(owner, Ordering::Release);
+        header.set_owner(owner);
         header.state.transition_to_held()
     }
 
@@ -370,7 +384,7 @@ impl Ref {
     #[inline]
     pub(super) fn watch(&self, owner: u32) {
         // Published with the job itself: its future can get here only after that.
-        self.header().owner.store(owner, Ordering::Release);
+        self.header().set_owner(owner);
     }
 
     pub(super) fn set_contested(&self) {
@@ -382,50 +396,55 @@ impl Ref {
     /// Only by the job, before the body begins. On an error the argument is still there.
     pub(super) fn encode(&self, carrier: Carrier) -> Result<(), TaskError> {
         let header = self.header();
-        let content = header.state.load().content();
+        let content = header.content();
         if content != Content::Arg {
             debug_assert_eq!(content, Content::Encoded, "only an argument can be encoded");
             return check_sizes(carrier, self.encoded().len(), self.attachments(), self.shares());
         }
-        codec_scratch(|scratch| {
-            let mut buffer = Buffer::new(scratch, carrier.takes_bulk());
-            let (encoded, collected) =
-                // SAFETY: rule 1: the job owns the slot, and it holds an argument.
-                attachment::collect_job(carrier.takes_attachments(), || unsafe {
-                    (header.vtable.encode)(self.0, &mut buffer)
-                });
-            encoded?;
-            let bulk = buffer.finish();
-            let Collected { attachments, shares, .. } = collected;
-            let len = bulk.as_ref().map_or(scratch.len(), |bulk| bulk.len());
-            if let Err(error) = check_sizes(carrier, len, &attachments, &shares) {
-                if len > LARGE {
-                    *scratch = Vec::new();
-                }
-                return Err(error);
+        let mut large = Vec::new();
+        let payload = self.encode_into(&mut large, carrier);
+        parcel::keep(large);
+        let payload = payload?;
+        // SAFETY: rule 1: the job owns the slot, and it holds an argument.
+        unsafe {
+            (header.vtable.clear)(self.0, Content::Arg);
+            self.payload().write(payload);
+        }
+        header.set_encoded();
+        Ok(())
+    }
+
+    /// Serialises the argument, and keeps what it refers to. Only by [`encode`](Self::encode).
+    #[inline]
+    fn encode_into(&self, large: &mut Vec<u8>, carrier: Carrier) -> Result<Payload, TaskError> {
+        let header = self.header();
+        let mut buffer = Buffer::for_one(large, carrier.takes_bulk());
+        let (encoded, collected) =
+            // SAFETY: rule 1: the job owns the slot, and it holds an argument.
+            attachment::collect_job(carrier.takes_attachments(), || unsafe {
+                (header.vtable.encode)(self.0, &mut buffer)
+            });
+        encoded?;
+        let Collected { attachments, shares } = collected;
+        if let Some(small) = buffer.small() {
+            check_sizes(carrier, small.len(), &attachments, &shares)?;
+            self.set_carried(shares, attachments);
+            return Ok(Payload::from(small));
+        }
+        let bulk = buffer.finish();
+        let len = bulk.as_ref().map_or(large.len(), |bulk| bulk.len());
+        if let Err(error) = check_sizes(carrier, len, &attachments, &shares) {
+            if len > LARGE {
+                *large = Vec::new();
             }
-            if !shares.is_empty() || !attachments.is_empty() {
-                let extra = self.extra_or_new();
-                // SAFETY: only the job touches these fields before the output is written, and only here and in their
-                // getters, without overlap.
-                unsafe {
-                    *extra.shares.get() = shares;
-                    *extra.attachments.get() = attachments;
-                }
-            }
-            let payload = match (bulk, scratch.len()) {
-                (Some(bulk), _) => Payload::Bulk(bulk),
-                // A large buffer is kept by the task instead of being copied.
-                (None, LARGE..) => Payload::from(std::mem::take(scratch)),
-                (None, _) => Payload::from(&scratch[..]),
-            };
-            // SAFETY: rule 1, as above; the slot's address is that of its payload.
-            unsafe {
-                (header.vtable.clear)(self.0, Content::Arg);
-                (header.vtable.encoded)(self.0).write(payload);
-            }
-            header.state.set_content(Content::Arg, Content::Encoded);
-            Ok(())
+            return Err(error);
+        }
+        self.set_carried(shares, attachments);
+        Ok(match (bulk, large.len()) {
+            (Some(bulk), _) => Payload::Bulk(bulk),
+            // A large buffer is kept by the task instead of being copied.
+            (None, LARGE..) => Payload::from(std::mem::take(large)),
+            (None, _) => Payload::from(&large[..]),
         })
     }
 
@@ -436,7 +455,7 @@ impl Ref {
     /// The task was made with a `B`.
     pub(super) unsafe fn reclaim<B: Body>(&self) -> Option<B::Arg> {
         let header = self.header();
-        if header.state.load().content() != Content::Arg {
+        if header.content() != Content::Arg {
             return None;
         }
         // The slot counts as empty before it is: the argument is dropped once, whatever happens.
@@ -448,27 +467,35 @@ impl Ref {
     /// The serialised argument. Only by the job, after [`encode`](Self::encode).
     #[inline]
     pub(super) fn encoded(&self) -> &[u8] {
-        self.payload()
+        self.argument()
     }
 
     /// The serialised argument, if it is in bulk. Only by the job, after [`encode`](Self::encode).
     pub(super) fn bulk(&self) -> Option<&Blob> {
-        match self.payload() {
+        match self.argument() {
             Payload::Bulk(blob) => Some(blob),
             _ => None,
         }
     }
 
-    fn payload(&self) -> &Payload {
-        assert_eq!(self.snapshot().content(), Content::Encoded, "the argument has not been encoded");
+    #[inline]
+    fn argument(&self) -> &Payload {
+        assert_eq!(self.header().content(), Content::Encoded, "the argument has not been encoded");
         // SAFETY: rule 1: the job owns the slot until it is completed, and completing needs the job by value.
-        unsafe { (self.header().vtable.encoded)(self.0).as_ref() }
+        unsafe { self.payload().as_ref() }
+    }
+
+    /// The slot as a payload. What may be done with the address is up to rule 1.
+    #[inline]
+    fn payload(&self) -> NonNull<Payload> {
+        // SAFETY: in bounds of the task's allocation, as its vtable says.
+        unsafe { self.0.byte_add(self.header().vtable.payload).cast() }
     }
 
     /// What is attached to the serialised argument. Only by the job.
     pub(super) fn attachments(&self) -> &[Attachment] {
         match self.extra() {
-            // SAFETY: written in `encode`, `set_carried` and with the output only, all of which need the job, the only caller here.
+            // SAFETY: written in `set_carried` and with the output only, all of which need the job, the only caller here.
             Some(extra) => unsafe { &*extra.attachments.get() },
             None => &[],
         }
@@ -477,16 +504,21 @@ impl Ref {
     #[inline]
     pub(super) fn shares(&self) -> &[Arc<ShareBlob>] {
         match self.extra() {
-            // SAFETY: written in `encode` and `set_carried` only, by the job, which is the only caller here too.
+            // SAFETY: written in `set_carried` only, by the job, which is the only caller here too.
             Some(extra) => unsafe { &*extra.shares.get() },
             None => &[],
         }
     }
 
     /// Only by the job, before it is handed over.
+    #[inline]
     pub(super) fn set_carried(&self, shares: Vec<Arc<ShareBlob>>, attachments: Vec<Attachment>) {
+        if shares.is_empty() && attachments.is_empty() {
+            return;
+        }
         let extra = self.extra_or_new();
-        // SAFETY: as in `encode`.
+        // SAFETY: only the job touches these fields before the output is written, and only here and in their
+        // getters, without overlap.
         unsafe {
             *extra.shares.get() = shares;
             *extra.attachments.get() = attachments;
@@ -504,7 +536,7 @@ impl Ref {
     pub(super) fn start(&self) -> Option<StartedTask> {
         let header = self.header();
         let content = header.state.transition_to_begun()?;
-        assert_eq!(content, Content::Arg, "a body is begun with its argument");
+        assert_eq!(header.form_of(content), Content::Arg, "a body is begun with its argument");
         // SAFETY: rule 4 has just been obeyed, the job owns the slot, and it holds the argument.
         Some(unsafe { (header.vtable.start)(self.0) })
     }
@@ -527,52 +559,78 @@ impl Ref {
     }
 
     /// Writes the output, unless the task is resolved. Who waits is told by the notice.
-    fn complete_deferred(&self, output: ErasedOutput<'_>) -> Option<Notice> {
-        let (written, sink) = self.write_output(output)?;
-        let Written { before, content, kind } = written;
+    fn complete_deferred(&self, mut output: ErasedOutput<'_>) -> Option<Notice> {
+        let mut notice = Notice::Nobody;
+        let Written { before, content, kind } = self.write_output(&mut output, &mut notice)?;
         let finish = self.header().state.transition_to_done(before, content, kind);
-        Some(sink.or_waker(self.published(finish, before, content)))
+        notice.or_waker(self.published(finish, before, content));
+        Some(notice)
     }
 
     /// The same, and gives the job's reference up.
-    pub(super) fn complete_and_leave(self, output: ErasedOutput<'_>) -> Option<Notice> {
-        let Some((written, sink)) = self.write_output(output) else {
+    pub(super) fn complete_and_leave(self, mut output: ErasedOutput<'_>) -> Notice {
+        let mut notice = Notice::Nobody;
+        let Some(Written { before, content, kind }) = self.write_output(&mut output, &mut notice) else {
             self.abandon_job();
-            return None;
+            return notice;
         };
-        let Written { before, content, kind } = written;
-        let waker = match self.header().state.transition_to_done_and_leave(before, content, kind) {
-            Finish::Left => {
-                std::mem::forget(self);
-                None
-            }
-            finish => self.published(finish, before, content),
-        };
-        Some(sink.or_waker(waker))
+        match self.header().state.transition_to_done_and_leave(before, content, kind) {
+            Finish::Left => std::mem::forget(self),
+            finish => notice.or_waker(self.published(finish, before, content)),
+        }
+        notice
     }
 
-    /// Writes the output into the slot, unless the task is resolved.
+    /// Writes the output into the slot, unless the task is resolved. The sink of a relayed task is in the notice then.
     #[inline]
-    fn write_output(&self, output: ErasedOutput<'_>) -> Option<(Written, Notice)> {
+    fn write_output(&self, output: &mut ErasedOutput<'_>, notice: &mut Notice) -> Option<Written> {
         let header = self.header();
         if !header.state.try_lock_output() {
             return None;
         }
         let before = header.state.load().content();
+        let form = header.form_of(before);
+        // Nearly all results that come from elsewhere are plain bytes, for a task of nothing but a few bytes.
+        if let ErasedOutput::Encoded(Parcel { bytes: Bytes::Borrowed(bytes), attachments }) = output
+            && attachments.is_empty()
+            && header.vtable.keeps_output
+            && self.extra().is_none()
+        {
+            // SAFETY: rule 2: we hold the right to write the output. The slot still belongs to the job's side, and a
+            // second completer gets here only when it is empty.
+            unsafe {
+                if !(form == Content::Encoded && self.payload().as_ref().is_inline()) {
+                    (header.vtable.clear)(self.0, form);
+                }
+                self.payload().write(Payload::from(*bytes));
+            }
+            return Some(Written { before, content: Content::EncodedOutput, kind: Kind::Value });
+        }
+        Some(self.write_any_output(before, form, output, notice))
+    }
+
+    #[cold]
+    fn write_any_output(
+        &self,
+        before: Content,
+        form: Content,
+        output: &mut ErasedOutput<'_>,
+        notice: &mut Notice,
+    ) -> Written {
+        let header = self.header();
         let kind = match output {
-            ErasedOutput::Error(ref error) if matches!(**error, TaskError::Cancelled) => Kind::Cancelled,
+            ErasedOutput::Error(error) if matches!(**error, TaskError::Cancelled) => Kind::Cancelled,
             ErasedOutput::Error(_) => Kind::Error,
             ErasedOutput::Encoded(_) => Kind::Value,
         };
-        if before == Content::Encoded
+        if form == Content::Encoded
             && let Some(extra) = self.extra()
         {
             // SAFETY: rule 1: the argument is still the job's side's, and goes away now with what is attached to it.
             drop(unsafe { std::mem::take(&mut *extra.attachments.get()) });
         }
-        let mut output = output;
         if self.as_relay().is_none()
-            && let ErasedOutput::Encoded(parcel) = &mut output
+            && let ErasedOutput::Encoded(parcel) = output
             && !parcel.attachments.is_empty()
         {
             // SAFETY: rule 2: this belongs to the output.
@@ -582,11 +640,11 @@ impl Ref {
         }
         // SAFETY: rule 2: we hold the right to write the output. The slot still belongs to the job's side, and a
         // second completer gets here only when it is empty.
-        let (content, sink) = unsafe {
-            (header.vtable.clear)(self.0, before);
-            (header.vtable.write)(self.0, output)
+        let content = unsafe {
+            (header.vtable.clear)(self.0, form);
+            (header.vtable.write)(self.0, output, notice)
         };
-        Some((Written { before, content, kind }, sink))
+        Written { before, content, kind }
     }
 
     /// What follows when an output that the slot holds as `content` has been made visible, or could not be. The waker of
@@ -640,7 +698,7 @@ impl Ref {
             self.complete(ErasedOutput::Error(Box::new(TaskError::Closed)));
         } else if snapshot.is_cancelled() && snapshot.content() != Content::Empty {
             // SAFETY: rule 1: after a cancel by the future the slot still belongs to the job.
-            unsafe { (self.header().vtable.clear)(self.0, snapshot.content()) };
+            unsafe { (self.header().vtable.clear)(self.0, self.header().form_of(snapshot.content())) };
             self.header().state.set_content(snapshot.content(), Content::Empty);
         }
     }
@@ -659,7 +717,7 @@ impl Ref {
                         waker.wake();
                     }
                 }
-                if let Some(owner) = owner::find(header.owner.load(Ordering::Acquire)) {
+                if let Some(owner) = owner::find(header.owner()) {
                     owner.on_cancelled(&header.word, header.id);
                 }
                 super::CancelOutcome::Cancelled
@@ -679,7 +737,7 @@ impl Ref {
 
     fn ask_owner_to_cancel(&self) -> super::CancelOutcome {
         let header = self.header();
-        match owner::find(header.owner.load(Ordering::Acquire)) {
+        match owner::find(header.owner()) {
             Some(owner) => owner.cancel(&header.word, header.id),
             None => super::CancelOutcome::FlagRaised,
         }
@@ -688,14 +746,12 @@ impl Ref {
     /// Takes a held task back from its backend, if its body has not begun.
     pub(super) fn revoke(&self) -> bool {
         let header = self.header();
-        owner::find(header.owner.load(Ordering::Acquire))
-            .is_some_and(|owner| owner.revoke(&header.word, header.id))
+        owner::find(header.owner()).is_some_and(|owner| owner.revoke(&header.word, header.id))
     }
 
     pub(super) fn has_begun_at_owner(&self) -> bool {
         let header = self.header();
-        owner::find(header.owner.load(Ordering::Acquire))
-            .is_some_and(|owner| owner.has_begun(&header.word, header.id))
+        owner::find(header.owner()).is_some_and(|owner| owner.has_begun(&header.word, header.id))
     }
 
     /// Has the backend look for outcomes on this thread; whether this one is there then.
@@ -706,7 +762,7 @@ impl Ref {
 
     pub(super) fn owner_progress(&self) -> Option<f64> {
         let header = self.header();
-        owner::find(header.owner.load(Ordering::Acquire))?.progress(&header.word, header.id)
+        owner::find(header.owner())?.progress(&header.word, header.id)
     }
 
     pub(super) fn request_cancel(&self) {
@@ -791,6 +847,40 @@ impl Drop for Ref {
 }
 
 impl Header {
+    fn owner(&self) -> u32 {
+        self.owner.load(Ordering::Acquire) & !ENCODED
+    }
+
+    /// Only by the job.
+    #[inline]
+    fn set_owner(&self, owner: u32) {
+        let encoded = self.owner.load(Ordering::Relaxed) & ENCODED;
+        self.owner.store(owner | encoded, Ordering::Release);
+    }
+
+    /// Only by the job.
+    #[inline]
+    fn set_encoded(&self) {
+        let owner = self.owner.load(Ordering::Relaxed);
+        // Published with the job itself, or with its reference.
+        self.owner.store(owner | ENCODED, Ordering::Release);
+    }
+
+    /// What the slot holds. Only by its holder (rule 1).
+    #[inline]
+    fn content(&self) -> Content {
+        self.form_of(self.state.load().content())
+    }
+
+    /// What the slot holds if the state says so.
+    #[inline]
+    fn form_of(&self, content: Content) -> Content {
+        match content {
+            Content::Arg if self.owner.load(Ordering::Relaxed) & ENCODED != 0 => Content::Encoded,
+            other => other,
+        }
+    }
+
     #[inline]
     fn new(
         id: TaskId,
@@ -831,16 +921,6 @@ impl Drop for Header {
 /// From this size on a serialised argument keeps the buffer that it was written into.
 const LARGE: usize = 64 * 1024;
 
-fn codec_scratch<T>(f: impl FnOnce(&mut Vec<u8>) -> T) -> T {
-    thread_local! { static SCRATCH: std::cell::Cell<Vec<u8>> = const { std::cell::Cell::new(Vec::new()) } }
-    // Taken out while in use, so that a `Serialize` that submits tasks itself gets a buffer of its own.
-    let mut scratch = SCRATCH.take();
-    scratch.clear();
-    let result = f(&mut scratch);
-    SCRATCH.set(scratch);
-    result
-}
-
 /// Whether an argument and what it refers to can be sent.
 fn check_sizes(
     carrier: Carrier,
@@ -863,7 +943,8 @@ fn vtable_of<B: Body>() -> &'static VTable {
             start: start::<B>,
             encode: encode::<B>,
             target: target::<B>,
-            encoded: encoded::<B>,
+            payload: offset_of!(TaskCell<B>, slot),
+            keeps_output: true,
             clear: clear::<B>,
             write: write::<B>,
             take: take::<B>,
@@ -949,14 +1030,6 @@ unsafe fn target<B: Body>(header: NonNull<Header>) -> Result<Target, TaskError> 
 
 /// # Safety
 ///
-/// As for [`cell`]. What may be done with the address is up to rule 1.
-unsafe fn encoded<B: Body>(header: NonNull<Header>) -> NonNull<Payload> {
-    // SAFETY: in bounds of the cell's allocation; the slot is a union, all of whose fields share its address.
-    unsafe { header.byte_add(offset_of!(TaskCell<B>, slot)).cast() }
-}
-
-/// # Safety
-///
 /// As for [`cell`]; the slot holds `content` and is the caller's.
 #[inline]
 unsafe fn clear<B: Body>(header: NonNull<Header>, content: Content) {
@@ -976,10 +1049,10 @@ unsafe fn clear<B: Body>(header: NonNull<Header>, content: Content) {
 /// # Safety
 ///
 /// As for [`cell`]; the slot is empty and the caller holds the right to write the output (rule 2).
-unsafe fn write<B: Body>(header: NonNull<Header>, output: ErasedOutput<'_>) -> (Content, Notice) {
+unsafe fn write<B: Body>(header: NonNull<Header>, output: &mut ErasedOutput<'_>, _: &mut Notice) -> Content {
     // SAFETY: passed on.
     let slot = unsafe { &mut *cell::<B>(header).slot.get() };
-    let content = match output {
+    match output.take() {
         ErasedOutput::Error(error) => {
             slot.output = ManuallyDrop::new(Err(error));
             Content::Output
@@ -988,8 +1061,7 @@ unsafe fn write<B: Body>(header: NonNull<Header>, output: ErasedOutput<'_>) -> (
             slot.encoded = ManuallyDrop::new(Payload::from(parcel.bytes));
             Content::EncodedOutput
         }
-    };
-    (content, Notice::Nobody)
+    }
 }
 
 /// # Safety
@@ -1017,7 +1089,7 @@ unsafe fn take<B: Body>(header: NonNull<Header>, content: Content, to: *mut ()) 
 unsafe fn free<B: Body>(header: NonNull<Header>) {
     // SAFETY: the cell was leaked from a box of this type, and nobody else has it any more.
     unsafe {
-        let content = header.as_ref().state.load().content();
+        let content = header.as_ref().content();
         clear::<B>(header, content);
         let cell = Box::from_raw(header.cast::<TaskCell<B>>().as_ptr());
         panic::quietly(|| drop(cell));
@@ -1038,34 +1110,31 @@ const fn relay_vtable(is_async: bool) -> VTable {
             // SAFETY: as for `relay`.
             Ok(unsafe { relay(header) }.target.clone())
         },
-        encoded: |header| {
-            // SAFETY: as for `relay`; the payload is there until the output is written, which needs the job by value.
-            let payload = unsafe { &mut *relay(header).payload.get() };
-            NonNull::from(payload.as_mut().expect("the payload is there until the task is completed"))
-        },
+        payload: offset_of!(RelayCell, payload),
+        keeps_output: false,
         clear: |header, content| {
             if content == Content::Encoded {
-                // SAFETY: as for `relay`, and the slot is the caller's.
-                unsafe { *relay(header).payload.get() = None };
+                // SAFETY: as for `relay`, and the slot is the caller's and holds its payload.
+                panic::quietly(|| unsafe { (*relay(header).payload.get()).assume_init_drop() });
             }
         },
         take: |_, _, _| unreachable!("a relayed task has no future"),
-        write: |header, output| {
+        write: |header, output, notice| {
             // SAFETY: as for `relay`; the caller holds the right to write the output.
             let sink = unsafe { (*relay(header).sink.get()).take() };
-            let notice = match sink {
+            *notice = match sink {
                 None => Notice::Nobody,
                 Some(Sink::Function(function)) => {
-                    let output = match output {
+                    let output = match output.take() {
                         ErasedOutput::Error(error) => Err(*error),
                         ErasedOutput::Encoded(parcel) => Ok(parcel.into_owned()),
                     };
                     Notice::Sink(Box::new((function, output)))
                 }
                 Some(Sink::Shared(shared, token)) => {
-                    let output = match &output {
+                    let output = match output {
                         ErasedOutput::Error(error) => Err(&**error),
-                        ErasedOutput::Encoded(parcel) => Ok(parcel),
+                        ErasedOutput::Encoded(parcel) => Ok(&*parcel),
                     };
                     // SAFETY: as for `relay`.
                     let elapsed = unsafe { relay(header) }.elapsed.load(Ordering::Relaxed);
@@ -1073,11 +1142,15 @@ const fn relay_vtable(is_async: bool) -> VTable {
                     Notice::Flush(shared)
                 }
             };
-            (Content::Empty, notice)
+            Content::Empty
         },
         free: |header| {
             // SAFETY: leaked from a box of this type, and nobody else has it any more.
-            drop(unsafe { Box::from_raw(header.cast::<RelayCell>().as_ptr()) });
+            unsafe {
+                let vtable = header.as_ref().vtable;
+                (vtable.clear)(header, header.as_ref().content());
+                drop(Box::from_raw(header.cast::<RelayCell>().as_ptr()));
+            }
         },
     }
 }

@@ -398,20 +398,18 @@ impl fmt::Debug for Job {
 
 /// The duty to tell whoever waits for a task that it is resolved.
 #[must_use = "whoever waits for the task sleeps until the notice is given"]
-pub struct Notice(Option<cell::Notice>);
+pub struct Notice(cell::Notice);
 
 impl Notice {
     /// Whether there is anybody to tell.
     #[inline]
     pub fn is_needed(&self) -> bool {
-        !matches!(self.0, None | Some(cell::Notice::Nobody))
+        !matches!(self.0, cell::Notice::Nobody)
     }
 
     /// Tells.
     pub fn give(self) {
-        if let Some(notice) = self.0 {
-            notice.give();
-        }
+        self.0.give();
     }
 }
 

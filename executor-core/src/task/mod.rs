@@ -11,9 +11,11 @@
 //!    `Job`: it alone reads, replaces and drops the argument in either form. From `DONE` without `CANCELLED` on, the
 //!    slot belongs to the `TaskFuture`, which takes the output or leaves it; what is left is dropped with the last
 //!    reference.
+//!    In which of its two forms the argument is, the job notes beside the name of its owner, which nobody else writes.
 //! 2. **Completion.** Whoever completes first wins the output lock (`LOCKED`), writes the output and sets `DONE` in
 //!    one step with releasing the lock. A job that a backend has taken charge of (`HELD`) and that has no second
-//!    completer (`CONTESTED`) needs no lock, because nobody else can get there.
+//!    completer (`CONTESTED`) needs no lock, because nobody else can get there. A job that nobody is to be woken for
+//!    gives its reference up in that same step, and touches the task no more.
 //! 3. **Cancel.** While no backend has taken charge, the future decides alone: `CANCELLED | DONE` in one step, and
 //!    the job, when it is found in a queue, cannot begin any more. Once it is `HELD`, the future raises the flag
 //!    `CANCEL_REQUESTED` and asks the backend through its [`Owner`], which answers whether the task is resolved.

@@ -53,6 +53,9 @@ pub trait Owner: Send + Sync {
 pub struct OwnerId(u32);
 
 impl OwnerId {
+    /// A task keeps a bit of its own beside the number.
+    pub(super) const LAST: u32 = u32::MAX >> 1;
+
     pub(crate) fn get(&self) -> u32 {
         self.0
     }
@@ -63,8 +66,13 @@ static NEXT: AtomicU32 = AtomicU32::new(1);
 static OWNERS: RwLock<Option<HashMap<u32, Weak<dyn Owner>>>> = RwLock::new(None);
 
 /// Registers a backend, so that futures of its jobs can find it. Held weakly.
+///
+/// # Panics
+///
+/// After two thousand million of them.
 pub fn register_owner(owner: Weak<dyn Owner>) -> OwnerId {
     let id = NEXT.fetch_add(1, Ordering::Relaxed);
+    assert!(id <= OwnerId::LAST, "too many executors were made in this process");
     let mut owners = OWNERS.write().unwrap_or_else(PoisonError::into_inner);
     owners.get_or_insert_default().insert(id, owner);
     OwnerId(id)

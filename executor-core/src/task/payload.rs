@@ -3,10 +3,7 @@
 use std::ops::Deref;
 
 use crate::blob::Blob;
-use crate::parcel::Bytes;
-
-/// How many bytes fit without an allocation.
-const INLINE: usize = 22;
+use crate::parcel::{Bytes, SMALL as INLINE, Small};
 
 /// Bytes of an argument or a result.
 ///
@@ -20,7 +17,24 @@ pub(crate) enum Payload {
 
 const _: () = assert!(size_of::<Payload>() == 24, "a payload is three words");
 
+impl Payload {
+    /// Whether dropping it does nothing.
+    #[inline]
+    pub(crate) fn is_inline(&self) -> bool {
+        matches!(self, Self::Inline { .. })
+    }
+}
+
+impl From<Small> for Payload {
+    #[inline]
+    fn from(small: Small) -> Self {
+        let (bytes, len) = small.into_padded();
+        Self::Inline { len: len as u8, bytes }
+    }
+}
+
 impl From<&[u8]> for Payload {
+    #[inline]
     fn from(bytes: &[u8]) -> Self {
         if bytes.len() > INLINE {
             return Self::Heap(bytes.into());
