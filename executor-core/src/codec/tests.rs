@@ -123,6 +123,8 @@ enum Held {
     Nested(Option<Vec<Vec<()>>>, (u8, Vec<()>)),
 }
 
+type Lists = Vec<Vec<std::collections::BTreeMap<u8, Vec<Option<bool>>>>>;
+
 /// A length as bincode writes it.
 fn length(len: u64) -> Vec<u8> {
     encoded(&len)
@@ -179,7 +181,7 @@ proptest! {
         prop::collection::btree_map(any::<u8>(), prop::collection::vec(any::<Option<bool>>(), 0..5), 0..5), 0..5), 0..50)) {
         let bytes = encoded(&lists);
         let message = bounded::Message::with_budget(bytes.len() as u64);
-        let (value, _): (Vec<Vec<std::collections::BTreeMap<u8, Vec<Option<bool>>>>>, usize) = bincode::serde::seed_decode_from_slice(message, &bytes, config()).expect("no claim is refused");
+        let (value, _): (Lists, usize) = bincode::serde::seed_decode_from_slice(message, &bytes, config()).expect("no claim is refused");
         prop_assert_eq!(lists, value);
     }
 }

@@ -226,51 +226,58 @@ fn loom_a_future_that_polls_again_never_meets_the_completer_at_the_waker() {
     });
 }
 
+/// A task as loom watches it: the state, the waker slot, and the slot of the output.
+type Watched = (state::State, ::loom::cell::UnsafeCell<u32>, ::loom::cell::UnsafeCell<u32>);
+
+/// Frees it, which touches all there is.
+fn free((_, waker, output): &Watched, freed: &AtomicUsize) {
+    for slot in [waker, output] {
+        // SAFETY: the last reference, which the model checks: loom panics if another thread is at a slot.
+        slot.with_mut(|it| unsafe { *it = 0 });
+    }
+    freed.fetch_add(1, Ordering::SeqCst);
+}
+
 #[test]
 fn loom_a_completer_that_leaves_in_one_step_frees_the_task_or_leaves_it_to_the_future() {
-    /// Counted above what `register` counts.
-    const FREED: u32 = 16;
     ::loom::model(|| {
-        let shared = ::loom::sync::Arc::new((
-            state::State::new(state::Content::Empty, 2),
-            // What is freed with the last reference, and how often it was.
-            ::loom::cell::UnsafeCell::new(0),
-        ));
-        let free = |slot: &::loom::cell::UnsafeCell<u32>| {
-            // SAFETY: what this model checks: loom panics if another thread is at the slot.
-            slot.with_mut(|freed| unsafe { *freed += FREED });
-        };
+        let slot = || ::loom::cell::UnsafeCell::new(0);
+        let task: Watched = (state::State::new(state::Content::Empty, 2), slot(), slot());
+        let task = ::loom::sync::Arc::new(task);
+        let freed = Arc::new(AtomicUsize::new(0));
         let completer = {
-            let shared = shared.clone();
+            let (task, freed) = (task.clone(), Arc::clone(&freed));
             thread::spawn(move || {
-                let (state, slot) = &*shared;
-                let (empty, output) = (state::Content::Empty, state::Content::Output);
-                // SAFETY: as in `free`.
-                slot.with_mut(|output| unsafe { *output += 0 });
-                match state.transition_to_done_and_leave(empty, output, state::Kind::Value) {
-                    state::Finish::Left => {}
-                    state::Finish::Published(published) => {
-                        if published == state::Published::Wake {
-                            // SAFETY: as in `free`.
-                            slot.with_mut(|waker| unsafe { *waker += 0 });
-                        }
-                        if state.drop_reference() {
-                            free(slot);
-                        }
+                let (state, waker, output) = &*task;
+                // SAFETY: rule 2: nobody else completes it.
+                output.with_mut(|it| unsafe { *it = 7 });
+                let (empty, full) = (state::Content::Empty, state::Content::Output);
+                match state.transition_to_done_and_leave(empty, full, state::Kind::Value) {
+                    state::Finish::Left => return,
+                    state::Finish::Published(state::Published::Quiet) => {}
+                    state::Finish::Published(state::Published::Wake) => {
+                        // SAFETY: rule 5.
+                        waker.with_mut(|it| unsafe { *it = 0 });
                     }
                     state::Finish::Killed => unreachable!("nobody kills it"),
                 }
+                if state.drop_reference() {
+                    free(&task, &freed);
+                }
             })
         };
-        let (state, slot) = &*shared;
-        let _ = state.load().is_done() || register(state, slot);
+        let (state, waker, output) = &*task;
+        if state.load().is_done() || !register(state, waker) {
+            // As `Ref::take` does first: a waker that was not taken orders nothing by itself.
+            assert!(state.load().is_done());
+            // SAFETY: rule 1: it is done.
+            assert_eq!(output.with(|it| unsafe { *it }), 7);
+        }
         if state.drop_reference() {
-            free(slot);
+            free(&task, &freed);
         }
         completer.join().unwrap();
-        // SAFETY: both have ended.
-        let freed = slot.with(|freed| unsafe { *freed }) / FREED;
-        assert_eq!(freed, 1, "freed once");
+        assert_eq!(freed.load(Ordering::SeqCst), 1, "freed once");
     });
 }
 

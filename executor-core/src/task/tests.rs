@@ -125,6 +125,32 @@ fn a_panic_payload_whose_drop_panics_is_survived() {
 }
 
 #[test]
+fn an_argument_of_any_length_is_encoded_as_it_is() {
+    for len in (0..70).chain([1000, 100_000, 10]) {
+        let value = (len as u16, "x".repeat(len));
+        let mut expected = Vec::new();
+        crate::codec::encode_arg(&value, &mut expected).unwrap();
+        let (mut job, future) = Job::new(Call(|value: (u16, String)| value), value.clone(), None);
+        job.encode().unwrap();
+        assert_eq!(job.encoded(), expected);
+        job.encode().unwrap();
+        let result = job.encoded().to_vec();
+        job.complete(&result);
+        assert_eq!(future.wait(), Ok(value));
+    }
+}
+
+#[test]
+fn an_argument_over_the_limit_stays_with_its_job() {
+    for len in [5, 50, 70_000] {
+        let (mut job, _future) = Job::new(Call(|text: String| text), "x".repeat(len), None);
+        assert!(matches!(job.encode_within(4), Err(TaskError::Encode { .. })));
+        // SAFETY: the job was made with this body.
+        assert_eq!(unsafe { job.reclaim::<Call<String, String>>() }, Some("x".repeat(len)));
+    }
+}
+
+#[test]
 fn an_encoded_job_is_completed_from_bytes() {
     let (mut job, future) = Job::new(Call(|s: String| s.len()), "x".repeat(1000), None);
     job.encode().unwrap();
