@@ -2,7 +2,8 @@
 //!
 //! The codec is [`bincode`] 2 through serde, never its native `Decode`. Both sides of a connection name the codec in
 //! their handshake by [`CODEC_ID`], so that it can be replaced. A decoder never allocates more than [`LIMIT`] bytes for
-//! lengths that it merely reads, nor does it go on for ever for elements that take no bytes, and what it leaves unread is an error: a value that does not round-trip is found
+//! lengths that it merely reads, for a short message much less, nor does it go on for ever for elements that take no bytes;
+//! and what it leaves unread is an error: a value that does not round-trip is found
 //! here and not by its user.
 
 mod bounded;
@@ -25,7 +26,16 @@ pub const CODEC_ID: u8 = 1;
 /// The most that one value may claim, in bytes: 4 GiB less one. Frames have a lower limit of their own.
 pub const LIMIT: usize = u32::MAX as usize;
 
-fn config() -> impl bincode::config::Config {
+/// No number claims more than so many bytes for each of its own: a `u128` that is small is one byte.
+const GREATEST_CLAIM: usize = 16;
+
+/// Bytes that count as few, for the limit of what they may claim.
+const FEW: usize = 64 * 1024;
+
+/// Bytes that count as not many.
+const SOME: usize = 16 * 1024 * 1024;
+
+fn config<const LIMIT: usize>() -> impl bincode::config::Config {
     bincode::config::standard().with_limit::<LIMIT>()
 }
 
@@ -58,7 +68,7 @@ fn to_bytes<T: Serialize>(value: &T, out: &mut impl Sink) -> Result<(), String> 
             Ok(())
         }
     }
-    bincode::serde::encode_into_writer(value, Appender(out), config()).map_err(|it| it.to_string())
+    bincode::serde::encode_into_writer(value, Appender(out), config::<LIMIT>()).map_err(|it| it.to_string())
 }
 
 /// As [`to_bytes`], in one go if the value is a vector of bytes: serde would have it number by number. The bytes are
@@ -114,8 +124,18 @@ pub fn decode_value<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Result<T, St
 
 fn from_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     let message = bounded::Message::<T>::of(bytes.len());
-    let (value, read) =
-        bincode::serde::seed_decode_from_slice(message, bytes, config()).map_err(|it| it.to_string())?;
+    // The decoder allocates for a length before it finds out that the bytes are not there, so that few bytes must not
+    // announce many. Its limit is a constant; hence the steps.
+    let decoded = match bytes.len() {
+        0..=FEW => {
+            bincode::serde::seed_decode_from_slice(message, bytes, config::<{ GREATEST_CLAIM * FEW }>())
+        }
+        0..=SOME => {
+            bincode::serde::seed_decode_from_slice(message, bytes, config::<{ GREATEST_CLAIM * SOME }>())
+        }
+        _ => bincode::serde::seed_decode_from_slice(message, bytes, config::<LIMIT>()),
+    };
+    let (value, read) = decoded.map_err(|it| it.to_string())?;
     if read != bytes.len() {
         return Err(format!(
             "{} of {} bytes were left over: Serialize wrote more than Deserialize reads",

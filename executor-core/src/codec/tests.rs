@@ -181,7 +181,29 @@ proptest! {
         prop::collection::btree_map(any::<u8>(), prop::collection::vec(any::<Option<bool>>(), 0..5), 0..5), 0..5), 0..50)) {
         let bytes = encoded(&lists);
         let message = bounded::Message::with_budget(bytes.len() as u64);
-        let (value, _): (Lists, usize) = bincode::serde::seed_decode_from_slice(message, &bytes, config()).expect("no claim is refused");
+        let (value, _): (Lists, usize) = bincode::serde::seed_decode_from_slice(message, &bytes, config::<LIMIT>()).expect("no claim is refused");
         prop_assert_eq!(lists, value);
+    }
+}
+
+/// Found by the fuzzer: four bytes announced a text of gigabytes, for which room was made.
+#[test]
+fn few_bytes_announce_no_text_of_gigabytes() {
+    for len in [1u32 << 21, 1 << 30, u32::MAX - 10] {
+        let mut bytes = vec![252];
+        bytes.extend(len.to_le_bytes());
+        let error = decode_message::<String>(&bytes).expect_err("there is no such text");
+        assert!(error.contains("LimitExceeded"), "{error}");
+    }
+}
+
+/// What claims the most for its bytes, up to each limit and beyond it.
+#[test]
+fn small_numbers_of_a_large_type_pass_at_any_length() {
+    for len in [0, 1, FEW - 5, FEW - 4, FEW - 3, FEW - 2, FEW, SOME - 5, SOME] {
+        let numbers = vec![7u128; len];
+        let mut bytes = Vec::new();
+        encode_message(&numbers, &mut bytes);
+        assert!(decode_message::<Vec<u128>>(&bytes) == Ok(numbers), "{len} numbers");
     }
 }
