@@ -117,6 +117,7 @@ fn a_task_that_closes_its_bell_is_not_waited_for() {
     let ex = workers(2);
     let mut gate = Gate::new();
     let task = |gate: String| {
+        await_follower();
         close_descriptors(());
         crate::support::pass(&gate, 1);
     };
@@ -133,6 +134,15 @@ fn a_task_that_closes_its_bell_is_not_waited_for() {
     for n in 0..20u64 {
         assert_eq!(value(ex.submit(|n: u64| n, n)), n);
     }
+}
+
+/// Waits until the thread that follows the parent sleeps over the control socket: if it comes there later, it ends the worker.
+fn await_follower() {
+    eventually("the worker follows its parent", || {
+        let threads = std::fs::read_dir("/proc/self/task").expect("/proc").flatten();
+        let mut stats = threads.filter_map(|it| std::fs::read_to_string(it.path().join("stat")).ok());
+        stats.any(|stat| stat.contains("(executor-parent) S"))
+    });
 }
 
 /// Whether the pool's thread has been asleep for some time.
