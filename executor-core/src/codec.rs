@@ -130,7 +130,7 @@ fn from_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
         0..=FEW => {
             bincode::serde::seed_decode_from_slice(message, bytes, config::<{ GREATEST_CLAIM * FEW }>())
         }
-        0..=SOME => {
+        len if len <= SOME => {
             bincode::serde::seed_decode_from_slice(message, bytes, config::<{ GREATEST_CLAIM * SOME }>())
         }
         _ => bincode::serde::seed_decode_from_slice(message, bytes, config::<LIMIT>()),
