@@ -126,11 +126,12 @@ fn a_task_that_closes_its_bell_is_not_waited_for() {
     // Longer than anybody looks for answers or naps: the pool sleeps.
     eventually("the pool sleeps", is_asleep);
     gate.open();
+    // Before anybody looks at the future: a thread that waits for an answer needs no bell.
+    eventually("the worker has ended", || ex.stats().lost_workers == 1);
     match outcome(bad) {
         Ok(()) | Err(TaskError::WorkerLost { .. }) => {}
         Err(other) => panic!("a value or WorkerLost was expected, not: {other}"),
     }
-    eventually("the worker has ended", || ex.stats().lost_workers == 1);
     for n in 0..20u64 {
         assert_eq!(value(ex.submit(|n: u64| n, n)), n);
     }
@@ -246,13 +247,15 @@ fn a_task_that_goes_on_scribbling_costs_its_own_worker_only() {
             }
         }
     }
-    match error(bad) {
-        TaskError::WorkerLost { .. } => {}
-        other => panic!("WorkerLost was expected, not: {other}"),
+    match outcome(bad) {
+        // What it publishes at last is right again, if nobody has looked before.
+        Ok(rounds) => assert_eq!(rounds, 300),
+        Err(TaskError::WorkerLost { .. }) => {}
+        Err(other) => panic!("a value or WorkerLost was expected, not: {other}"),
     }
     gate.open();
     assert!(value(neighbour) > 0);
-    assert_eq!(ex.stats().lost_workers, 1);
+    assert!(ex.stats().lost_workers <= 1);
     assert_eq!(value(ex.submit(|n: u64| n, 7)), 7);
 }
 
