@@ -184,6 +184,10 @@ mod tests {
             while wake(&words[1], 1) == 0 {
                 thread::yield_now();
             }
+            // One that was woken by a word sleeps on the other until it runs: it would take the next wake-up as well.
+            while !waiters.iter().any(|waiter| waiter.is_finished()) {
+                thread::yield_now();
+            }
             while wake_all(&words[0]) == 0 {
                 thread::yield_now();
             }
