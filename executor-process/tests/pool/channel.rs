@@ -234,7 +234,12 @@ fn a_task_that_goes_on_scribbling_costs_its_own_worker_only() {
     let mut gate = Gate::new();
     let neighbour = ex.submit(gated, (gate.address(), 1));
     gate.next();
-    let scribbling = |rounds: u64| (0..rounds).map(|seed| scribble((0, ALL, None, seed))).sum::<usize>();
+    let scribbling = |rounds: u64| {
+        for seed in 0..rounds {
+            scribble((0, ALL, None, seed));
+        }
+        rounds
+    };
     let bad = ex.submit(scribbling, 300);
     while !bad.is_done() {
         let others: Vec<_> = (0..10u64).map(|n| ex.submit(|n| n * n, n)).collect();

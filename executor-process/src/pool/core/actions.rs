@@ -29,6 +29,7 @@ impl Core {
             }
         }
         self.losses.clear();
+        self.last_words.clear();
         self.changed |= self.scheduler.is_closing() || self.scheduler.is_broken();
         self.alarm |= match (self.scheduler.poll_timeout(), self.reaper_sleeps_until) {
             (Some(at), Some(until)) => at < until,
@@ -86,6 +87,10 @@ impl Core {
                 }
             }
             Action::Fail { payload, failure, .. } => {
+                let id = payload.job.id();
+                if let Some(at) = self.last_words.iter().position(|(task, _)| *task == id) {
+                    payload.job.set_printed(self.last_words.swap_remove(at).1);
+                }
                 let error = self.error_of(failure);
                 self.fail(payload, error);
             }

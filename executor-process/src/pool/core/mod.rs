@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use executor_core::scheduler::{
     Cancelled, Failure, Rejected, Scheduler, SchedulerConfig, ShutdownMode, TaskKey, TaskSpec, WorkerKey,
 };
-use executor_core::{CancelOutcome, Job, Notice, Shutdown, Stats, TaskError, TaskId, WorkerLoss};
+use executor_core::{CancelOutcome, Job, Notice, Printed, Shutdown, Stats, TaskError, TaskId, WorkerLoss};
 
 use crate::board::{SlotState, Ticket, WINDOW};
 use crate::config::ProcessConfig;
@@ -82,6 +82,8 @@ pub(crate) struct Core {
     reaper_sleeps_until: Option<Instant>,
     /// Of the workers whose loss is being dealt with.
     losses: Vec<(WorkerKey, WorkerLoss)>,
+    /// What the tasks that they were running had printed: the last words of those that are not run again.
+    last_words: Vec<(TaskId, Printed)>,
     last_loss: Option<WorkerLoss>,
     pub(super) is_over: bool,
     books: Books,
@@ -134,6 +136,7 @@ impl Core {
             alarm: false,
             reaper_sleeps_until: None,
             losses: Vec::new(),
+            last_words: Vec::new(),
             last_loss: None,
             is_over: false,
             books: Books::default(),

@@ -99,7 +99,7 @@ impl Core {
         for (task, _) in begun.iter().filter(|(_, has_begun)| **has_begun) {
             let Some(task) = self.scheduler.payload(*task) else { continue };
             if let Some(printed) = task.ticket.and_then(&mut *printed) {
-                task.job.set_printed(printed);
+                self.last_words.push((task.job.id(), printed));
             }
         }
         for handle in worker.nested.into_values() {
