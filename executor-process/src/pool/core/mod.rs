@@ -163,12 +163,17 @@ impl Core {
     pub(super) fn is_hungry(&self) -> bool {
         /// No-op tasks for some 10 µs, which is about what it takes until somebody looks.
         const PLENTY: usize = 128;
-        if self.is_over || self.scheduler.is_closing() || self.scheduler.is_broken() {
+        if self.takes_nothing() {
             // What still comes is to be told so.
             return true;
         }
         let has_room = |key| self.scheduler.held(key) < self.scheduler.credit(key).min(PLENTY);
         self.backlog.is_empty() && self.workers.values().any(|it| it.key.is_some_and(has_room))
+    }
+
+    /// Whether every task that is given to the scheduler is refused.
+    fn takes_nothing(&self) -> bool {
+        self.is_over || self.scheduler.is_closing() || self.scheduler.is_broken()
     }
 
     /// How many tasks the scheduler should have in its queue: as many as all workers can be sent at once. With fewer, a
@@ -263,9 +268,12 @@ impl Core {
     /// Takes in what is in the inbox, and does what follows.
     pub(super) fn step(&mut self, pool: &Pool, now: Instant) {
         self.take_in(pool, now);
-        self.feed(self.appetite(), now);
+        if !self.takes_nothing() {
+            self.feed(self.appetite(), now);
+        }
         self.act(now);
-        if !self.backlog.is_empty() && self.refusal().is_some() {
+        // After what the scheduler says of those that it knows, the last loss among it: in the order of events.
+        if !self.backlog.is_empty() && self.takes_nothing() {
             self.feed(usize::MAX, now);
             self.act(now);
         }
@@ -273,8 +281,6 @@ impl Core {
 
     /// Gives the scheduler tasks out of the backlog until so many wait there.
     fn feed(&mut self, appetite: usize, now: Instant) {
-        // A pool that takes nothing more has an answer for each of them.
-        let appetite = if self.refusal().is_some() { usize::MAX } else { appetite };
         while self.scheduler.waiting() < appetite
             && let Some(job) = self.backlog.pop_front()
         {
