@@ -16,7 +16,9 @@ use rustix::io::Errno;
 use crate::recovery::result;
 use crate::support::Worker;
 
-pub const ORPHANED: i32 = 70;
+/// It got as far as its `main`, and is no worker.
+pub const PROGRAM: i32 = 72;
+const ORPHANED: i32 = 70;
 pub const OTHER_PROTOCOL: i32 = 71;
 
 /// Returns only if this process is to run the tests.
@@ -36,6 +38,7 @@ pub fn take_over() {
     }
     match std::env::var("TEST_ROLE").as_deref() {
         Ok("program") => std::process::exit(0),
+        Ok("main") => std::process::exit(PROGRAM),
         Ok("parent") => parent(),
         Ok("threads") => threads(),
         Ok("careless") => careless(),

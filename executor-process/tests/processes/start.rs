@@ -9,7 +9,7 @@ use executor_process::sys::{Exit, MARK, SpawnError, WorkerCommand};
 use executor_process::transport::bell;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
-use crate::roles::{ORPHANED, OTHER_PROTOCOL, inherited_descriptors};
+use crate::roles::{OTHER_PROTOCOL, PROGRAM, inherited_descriptors};
 use crate::support::{Worker, start_role};
 
 crate::tests![
@@ -79,21 +79,15 @@ fn start_with_mark(mark: impl Fn(u64) -> String) -> Option<i32> {
     let pair = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None);
     let (_ours, theirs) = pair.expect("a socket pair");
     let inode = rustix::fs::fstat(&theirs).expect("stat").st_ino;
-    let status = Command::new("/proc/self/exe")
-        .env(MARK, mark(inode))
-        .env("TEST_ROLE", "program")
-        .stdin(theirs)
-        .status();
+    let status =
+        Command::new("/proc/self/exe").env(MARK, mark(inode)).env("TEST_ROLE", "main").stdin(theirs).status();
     status.expect("this program").code()
 }
 
 fn worker_whose_parent_is_gone_before_it_starts_leaves() {
-    assert_eq!(start_with_mark(|inode| format!("1:1:{inode}:worker")), Some(ORPHANED));
-    assert_eq!(
-        start_with_mark(|inode| format!("1:1:{}:worker", inode + 1)),
-        Some(0),
-        "not this process's mark"
-    );
+    assert_eq!(start_with_mark(|inode| format!("1:1:{inode}:worker")), Some(0), "it has no main");
+    let other = start_with_mark(|inode| format!("1:1:{}:worker", inode + 1));
+    assert_eq!(other, Some(PROGRAM), "not this process's mark");
 }
 
 fn worker_of_another_protocol_says_so() {
