@@ -23,7 +23,7 @@ mod keeper;
 mod lock;
 mod pipe;
 mod plain;
-#[allow(dead_code, reason = "for its models")]
+#[cfg_attr(loom, allow(dead_code, reason = "the models need a part of it only"))]
 mod queue;
 mod record;
 pub(crate) mod region;

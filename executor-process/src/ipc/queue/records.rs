@@ -30,8 +30,6 @@ pub(super) enum Damage {
     Record,
     #[error("an item is longer than what was put")]
     Length,
-    #[error("more items are done than were put")]
-    Done,
     #[error(transparent)]
     Lock(LockError),
 }

@@ -71,7 +71,8 @@ impl Heap {
         &self.words
     }
 
-    /// Futex wait: sleeps while the event of the side is `seen`.
+    /// Futex wait, for the models: sleeps while the event of the side is `seen`.
+    #[cfg(loom)]
     pub(super) fn sleep(&self, side: Side, seen: u32) {
         let gate = &self.events[side as usize];
         let mut woken = gate.value.lock().expect("no panic while it is held");
