@@ -27,13 +27,15 @@
 //!
 //! # Features
 //!
-//! All features are on by default and only add; the crate builds with any choice of them.
+//! All features but `zeromq` are on by default, and all only add; the crate builds with any choice of them.
 //!
 //! | feature | what it adds |
 //! | --- | --- |
 //! | `thread` | `thread://`, [`ThreadExecutor`] and the module [`thread`] |
 //! | `process` | `process://`, [`ProcessExecutor`], the modules [`process`] and [`ipc`]: locks, values, memory that processes share |
 //! | `remote` | `tcp://`, [`RemoteExecutor`] and the module [`remote`], with the agent |
+//! | `rpc` | in [`remote`]: connections, remote calls and managers, which a Python program can use as well |
+//! | `zeromq` | remote calls over ZeroMQ |
 //! | `tokio` | async tasks run on a tokio runtime, so that its timers and sockets work in them |
 //!
 //! # What this crate does not do
