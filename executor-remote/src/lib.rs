@@ -60,6 +60,8 @@ mod greeting;
 pub mod heartbeat;
 pub mod key;
 mod link;
+#[cfg(feature = "rpc")]
+pub mod manager;
 pub mod noise;
 
 pub use agent::{Agent, AgentConfig, AgentError, AgentHandle, OpenPool, PoolRequest};
