@@ -11,6 +11,9 @@
 //! 3. Outside of a scope nothing can be attached. A [`Blob`] is then written by value; what cannot be written
 //!    by value says so as an error of its `Serialize`.
 //! 4. The list is in the order of first use, and what is attached twice is in it once.
+//! 5. What is only *kept* is not sent, has no index, and needs nothing of the carrier: it lives as long as the encoded job, until its
+//!    outcome is there, however long it waits in a queue and however often it is begun. So the proxy of an object elsewhere keeps
+//!    that object alive until the task has had it.
 //!
 //! [`Shared`](crate::Shared) values are collected by the same means, but into a list of their own: their bytes go ahead
 //! of the message, once, and only the encoder of a job asks for them.
@@ -69,12 +72,24 @@ const TAKES_ATTACHMENTS: u8 = 1;
 const TAKES_SHARES: u8 = 2;
 /// In a scope: the last of `LISTS` is its own.
 const HAS_LISTS: u8 = 4;
+/// In a scope: the message stays here, and with it what is kept.
+const KEEPS: u8 = 8;
 
 /// What the values of a message have attached so far.
 #[derive(Debug, Default)]
 pub(crate) struct Collected {
     pub(crate) attachments: Vec<Attachment>,
     pub(crate) shares: Vec<Arc<ShareBlob>>,
+    pub(crate) kept: Kept,
+}
+
+/// What lives as long as an encoded message, and is not sent.
+pub(crate) type Kept = Vec<Arc<dyn Any + Send + Sync>>;
+
+impl Collected {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.attachments.is_empty() && self.shares.is_empty() && self.kept.is_empty()
+    }
 }
 
 /// The lists of the message that is being encoded.
@@ -114,6 +129,27 @@ pub fn attach(attachment: Attachment) -> Option<u32> {
     })
 }
 
+/// Keeps a thing alive as long as the job that is being encoded on this thread, or the shared value, without sending it. False
+/// if there is no such message: what is encoded for other purposes is only bytes from then on. For `Serialize` implementations.
+///
+/// It is dropped at the latest with the job; when the job has an outcome, on whichever thread tells it. Its destructor must
+/// not wait for anything.
+pub fn keep(thing: Arc<dyn Any + Send + Sync>) -> bool {
+    if SCOPE.get() & KEEPS == 0 {
+        return false;
+    }
+    let mut thing = Some(thing);
+    with_lists(|collected| {
+        let kept = &mut collected.kept;
+        let from = kept.len().saturating_sub(LOOK_BACK);
+        let is_same = |it: &Arc<_>| thing.as_ref().is_some_and(|new| Arc::ptr_eq(it, new));
+        if !kept[from..].iter().any(is_same) {
+            kept.extend(thing.take());
+        }
+    });
+    true
+}
+
 /// Whether [`attach`] would take something.
 pub fn is_collecting() -> bool {
     SCOPE.get() & TAKES_ATTACHMENTS != 0
@@ -146,13 +182,13 @@ pub fn collect<T>(encode: impl FnOnce() -> T) -> (T, Vec<Attachment>) {
 #[inline]
 pub(crate) fn collect_job<T>(takes_attachments: bool, encode: impl FnOnce() -> T) -> (T, Collected) {
     let takes = if takes_attachments { TAKES_ATTACHMENTS | TAKES_SHARES } else { TAKES_SHARES };
-    collect_as(takes, encode)
+    collect_as(takes | KEEPS, encode)
 }
 
-/// As [`collect`], for a message within another, which carries what that one does.
-pub(crate) fn collect_like_outer<T>(encode: impl FnOnce() -> T) -> (T, Vec<Attachment>) {
-    let (result, collected) = collect_as(SCOPE.get() & TAKES_ATTACHMENTS, encode);
-    (result, collected.attachments)
+/// As [`collect`], for a shared value, which carries what the message does that it is in, and stays here.
+pub(crate) fn collect_shared<T>(encode: impl FnOnce() -> T) -> (T, Vec<Attachment>, Kept) {
+    let (result, collected) = collect_as(SCOPE.get() & TAKES_ATTACHMENTS | KEEPS, encode);
+    (result, collected.attachments, collected.kept)
 }
 
 /// As [`collect`], for a message that is encoded in parts: continues the list of the parts before.

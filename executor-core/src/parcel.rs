@@ -16,7 +16,7 @@ use std::ops::Deref;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::attachment::{self, Attachment};
+use crate::attachment::{self, Attachment, Kept};
 use crate::blob::{self, Blob, MemoryMut};
 use crate::codec;
 use crate::error::TaskError;
@@ -425,15 +425,15 @@ pub(crate) fn encode_owned<T: Serialize + 'static>(
 }
 
 /// Encodes a shared value. What its first task can carry, it can.
-pub(crate) fn encode_shared<T: Serialize + 'static>(value: &T) -> Result<Parcel<'static>, TaskError> {
+pub(crate) fn encode_shared<T: Serialize + 'static>(value: &T) -> Result<(Parcel<'static>, Kept), TaskError> {
     let mut vec = Vec::new();
     let mut buffer = Buffer::new(&mut vec, true);
     // A message of its own: a shared value inside of this one is a part of it, not one of the task's.
-    let (encoded, attachments) =
-        attachment::collect_like_outer(|| codec::encode_arg_into(value, &mut buffer));
+    let (encoded, attachments, kept) =
+        attachment::collect_shared(|| codec::encode_arg_into(value, &mut buffer));
     encoded?;
     let bulk = buffer.finish();
-    Ok(Parcel { bytes: bulk.map_or(Bytes::Owned(vec), Bytes::Bulk), attachments })
+    Ok((Parcel { bytes: bulk.map_or(Bytes::Owned(vec), Bytes::Bulk), attachments }, kept))
 }
 
 /// Decodes a shared value.

@@ -21,7 +21,7 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::attachment;
-use crate::attachment::Attachment;
+use crate::attachment::{Attachment, Kept};
 use crate::blob::Blob;
 use crate::error::TaskError;
 use crate::parcel::{self, Bytes, Parcel};
@@ -45,6 +45,8 @@ impl ShareId {
 pub struct ShareBlob {
     id: ShareId,
     parcel: Parcel<'static>,
+    /// What lives as long as the value does here, or a task that uses it.
+    _kept: Kept,
 }
 
 /// How many blobs have gone away in this process, ever.
@@ -53,7 +55,7 @@ static DROPPED: AtomicU64 = AtomicU64::new(0);
 impl ShareBlob {
     /// A value that another process has encoded.
     pub fn new(id: ShareId, parcel: impl Into<Parcel<'static>>) -> Self {
-        Self { id, parcel: parcel.into() }
+        Self { id, parcel: parcel.into(), _kept: Kept::new() }
     }
 
     /// The value's id.
@@ -134,8 +136,8 @@ impl<T: Serialize + 'static> Shared<T> {
         if let Some(blob) = self.inner.blob.get() {
             return Ok(blob);
         }
-        let parcel = parcel::encode_shared(&self.inner.value)?;
-        let blob = Arc::new(ShareBlob::new(ShareId::next(), parcel));
+        let (parcel, kept) = parcel::encode_shared(&self.inner.value)?;
+        let blob = Arc::new(ShareBlob { id: ShareId::next(), parcel, _kept: kept });
         Ok(self.inner.blob.get_or_init(|| blob))
     }
 }

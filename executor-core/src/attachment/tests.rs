@@ -95,3 +95,20 @@ fn each_thread_encodes_for_itself() {
     });
     assert!(list.is_empty());
 }
+
+#[test]
+fn what_is_kept_has_no_index_and_only_what_stays_here_keeps() {
+    let thing: Arc<dyn Any + Send + Sync> = Arc::new(7u8);
+    assert!(!keep(Arc::clone(&thing)), "no message is encoded");
+    let (kept, list) = collect(|| keep(Arc::clone(&thing)));
+    assert!(!kept && list.is_empty(), "a message that goes away keeps nothing");
+    let ((twice, at), collected) = collect_job(true, || {
+        let twice = keep(Arc::clone(&thing)) && keep(Arc::clone(&thing));
+        (twice, attach(blob(1)))
+    });
+    assert!(twice);
+    assert_eq!((at, collected.attachments.len(), collected.kept.len()), (Some(0), 1, 1));
+    assert_eq!(Arc::strong_count(&thing), 2);
+    drop(collected);
+    assert_eq!(Arc::strong_count(&thing), 1);
+}

@@ -124,3 +124,23 @@ fn a_shared_value_inside_of_another_is_a_part_of_it_for_every_task() {
         assert!(blobs[0].bytes().len() >= 1000);
     }
 }
+
+struct Keeps(Arc<dyn Any + Send + Sync>);
+
+impl Serialize for Keeps {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        attachment::keep(Arc::clone(&self.0));
+        serializer.serialize_unit()
+    }
+}
+
+#[test]
+fn what_a_shared_value_keeps_lives_as_long_as_a_task_that_uses_it() {
+    let thing: Arc<dyn Any + Send + Sync> = Arc::new(());
+    let shared = Shared::new(Keeps(Arc::clone(&thing)));
+    let (_, blobs) = sent(&shared);
+    drop(shared);
+    assert_eq!(Arc::strong_count(&thing), 2, "the value has gone, and its bytes keep the thing");
+    drop(blobs);
+    assert_eq!(Arc::strong_count(&thing), 1);
+}

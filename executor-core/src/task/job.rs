@@ -16,7 +16,7 @@ use super::owner::OwnerId;
 use super::payload::Payload;
 use super::state::Content;
 use super::{CallOnce, CancelOutcome, TaskId, cell};
-use crate::attachment::Attachment;
+use crate::attachment::{Attachment, Collected};
 use crate::blob::Blob;
 use crate::context::{Host, Scope};
 use crate::error::TaskError;
@@ -102,9 +102,7 @@ impl Job {
         let extra = (options != super::options::DEFAULT).then(|| Extra::new(options));
         let Parcel { bytes, attachments } = arg;
         let task = Ref::new_relay(relay, Payload::from(bytes), extra);
-        if !shares.is_empty() || !attachments.is_empty() {
-            task.set_carried(shares, attachments);
-        }
+        task.set_carried(Collected { attachments, shares, ..Collected::default() });
         let handle = RelayHandle { task: task.another() };
         (Job { task }, handle)
     }

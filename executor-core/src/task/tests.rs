@@ -1,10 +1,13 @@
 //! The protocol of a task, without an executor.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 use std::{future::Future, pin::pin};
+
+use serde::{Deserialize, Serialize};
 
 use super::*;
 use crate::context::Host;
@@ -170,6 +173,44 @@ fn an_encoded_job_is_completed_from_bytes() {
     assert!(matches!(invocation, crate::Invocation::Done(Ok(()))));
     job.complete(&out);
     assert_eq!(future.wait(), Ok(1000));
+}
+
+/// Says what it keeps, and is written as nothing.
+struct Keeps(Option<Arc<dyn Any + Send + Sync>>);
+
+impl Serialize for Keeps {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if let Some(thing) = &self.0 {
+            crate::attachment::keep(Arc::clone(thing));
+        }
+        serializer.serialize_unit()
+    }
+}
+
+impl<'de> Deserialize<'de> for Keeps {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <()>::deserialize(deserializer).map(|()| Self(None))
+    }
+}
+
+#[test]
+fn what_an_encoded_argument_keeps_lives_until_the_outcome() {
+    let thing: Arc<dyn Any + Send + Sync> = Arc::new(());
+    let make = || {
+        let (mut job, future) = Job::new(Call(|_: Keeps| 1u8), Keeps(Some(Arc::clone(&thing))), None);
+        job.encode().unwrap();
+        (job, future)
+    };
+    let (job, future) = make();
+    assert_eq!(Arc::strong_count(&thing), 2, "the argument has gone, and the job keeps the thing");
+    job.complete(&[1]);
+    assert_eq!(Arc::strong_count(&thing), 1, "the outcome is there, and nobody has asked for it yet");
+    assert_eq!(future.wait(), Ok(1));
+
+    let (job, future) = make();
+    drop(job);
+    assert_eq!(Arc::strong_count(&thing), 1);
+    assert_eq!(future.wait(), Err(TaskError::Closed));
 }
 
 #[test]

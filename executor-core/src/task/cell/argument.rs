@@ -9,7 +9,7 @@ use super::super::payload::Payload;
 use super::super::state::Content;
 use super::Ref;
 use super::typed::cell;
-use crate::attachment::{self, Attachment, Collected};
+use crate::attachment::{self, Attachment};
 use crate::blob::Blob;
 use crate::error::TaskError;
 use crate::parcel::{self, Buffer, Carrier};
@@ -65,21 +65,20 @@ impl Ref {
                 (header.vtable.encode)(self.0, &mut buffer)
             });
         encoded?;
-        let Collected { attachments, shares } = collected;
         if let Some(small) = buffer.small() {
-            check_sizes(carrier, small.len(), &attachments, &shares)?;
-            self.set_carried(shares, attachments);
+            check_sizes(carrier, small.len(), &collected.attachments, &collected.shares)?;
+            self.set_carried(collected);
             return Ok(Payload::from(small));
         }
         let bulk = buffer.finish();
         let len = bulk.as_ref().map_or(large.len(), |bulk| bulk.len());
-        if let Err(error) = check_sizes(carrier, len, &attachments, &shares) {
+        if let Err(error) = check_sizes(carrier, len, &collected.attachments, &collected.shares) {
             if len > LARGE {
                 *large = Vec::new();
             }
             return Err(error);
         }
-        self.set_carried(shares, attachments);
+        self.set_carried(collected);
         Ok(match (bulk, large.len()) {
             (Some(bulk), _) => Payload::Bulk(bulk),
             // A large buffer is kept by the task instead of being copied.

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::super::options::{DEFAULT, Printed, TaskOptions};
 use super::Ref;
-use crate::attachment::Attachment;
+use crate::attachment::{Attachment, Collected, Kept};
 use crate::shared::ShareBlob;
 /// What few tasks have.
 #[derive(Default)]
@@ -16,6 +16,8 @@ pub(in crate::task) struct Extra {
     shares: UnsafeCell<Vec<Arc<ShareBlob>>>,
     /// What is attached to the serialised argument. The job's, as the argument in the slot is (rule 1).
     pub(super) attachments: UnsafeCell<Vec<Attachment>>,
+    /// What the serialised argument keeps alive. The job's likewise.
+    pub(super) kept: UnsafeCell<Kept>,
     /// What is attached to the serialised output. Written with the output (rule 2), taken with it by the future.
     pub(super) output_attachments: UnsafeCell<Vec<Attachment>>,
     /// What the task last told about its progress: bits of an `f64`, plus one; 0 for nothing yet.
@@ -124,16 +126,18 @@ impl Ref {
 
     /// Only by the job, before it is handed over.
     #[inline]
-    pub(in crate::task) fn set_carried(&self, shares: Vec<Arc<ShareBlob>>, attachments: Vec<Attachment>) {
-        if shares.is_empty() && attachments.is_empty() {
+    pub(in crate::task) fn set_carried(&self, collected: Collected) {
+        if collected.is_empty() {
             return;
         }
+        let Collected { attachments, shares, kept } = collected;
         let extra = self.extra_or_new();
         // SAFETY: only the job touches these fields before the output is written, and only here and in their
         // getters, without overlap.
         unsafe {
             *extra.shares.get() = shares;
             *extra.attachments.get() = attachments;
+            *extra.kept.get() = kept;
         }
     }
 }

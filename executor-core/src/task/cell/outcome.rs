@@ -147,7 +147,9 @@ impl Ref {
             && let Some(extra) = self.extra()
         {
             // SAFETY: rule 1: the argument is still the job's side's, and goes away now with what is attached to it.
-            drop(unsafe { std::mem::take(&mut *extra.attachments.get()) });
+            drop(unsafe {
+                (std::mem::take(&mut *extra.attachments.get()), std::mem::take(&mut *extra.kept.get()))
+            });
         }
         if header.vtable.keeps_output
             && let ErasedOutput::Encoded(parcel) = output
