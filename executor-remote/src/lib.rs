@@ -63,6 +63,8 @@ mod link;
 #[cfg(feature = "rpc")]
 pub mod manager;
 pub mod noise;
+#[cfg(feature = "rpc")]
+pub mod rpc;
 
 pub use agent::{Agent, AgentConfig, AgentError, AgentHandle, OpenPool, PoolRequest};
 pub use client::{RemoteConfig, RemoteExecutor, SCHEME};
