@@ -1,4 +1,5 @@
-"""Measures Python's own process pools, and the primitives of its `multiprocessing`, for the benches. Standard library only.
+"""Measures Python's own process pools, the primitives of its `multiprocessing`, and what it has to talk to other
+programs, for the benches. Standard library only.
 
 Protocol: the request is one line of JSON on standard input, its answer one line on standard output:
 
@@ -14,11 +15,14 @@ import concurrent.futures
 import contextlib
 import json
 import multiprocessing
+import multiprocessing.connection
 import os
 import sys
 import tempfile
 import threading
 import time
+
+import rpc
 
 # Iterations of the loop in `spin` that take about 1 microsecond: 1.05 to 1.44 with CPython 3.11 on an AMD EPYC.
 SPINS_PER_MICROSECOND = 15
@@ -321,10 +325,83 @@ def run_together(calls):
         pass
 
 
+AUTHKEY = b"secret"
+
+
+def measure_connection(request):
+    """An object of so many bytes to another process and back, over the family of the address."""
+    address = ("127.0.0.1", 0) if request["subject"] == "python-connection-tcp" else None
+    data = bytes(request["bytes"])
+    with multiprocessing.connection.Listener(address, "AF_INET" if address else "AF_UNIX", authkey=AUTHKEY) as listener:
+        with running([(echo_objects, listener)]):
+            with multiprocessing.connection.Client(listener.address, authkey=AUTHKEY) as connection:
+
+                def once(x):
+                    connection.send(data)
+                    return x if connection.recv() == data else None
+
+                return round_trips(once, request["trips"])[:1]
+
+
+def echo_objects(listener):
+    with listener.accept() as connection, contextlib.suppress(EOFError):
+        while True:
+            connection.send(connection.recv())
+
+
+def measure_rpc(request):
+    """One client, one call after the other: the proxy knows no other way. The server is in `address`, or Python's."""
+    if request["address"]:
+        host, port = request["address"].rsplit(":", 1)
+        return call_one_by_one((host, int(port)), request)
+    with multiprocessing.connection.Listener(("127.0.0.1", 0), authkey=AUTHKEY) as listener:
+        server = multiprocessing.Process(target=serve_rpc, args=(listener,), daemon=True)
+        server.start()
+        values = call_one_by_one(listener.address, request)
+        server.kill()
+        server.join()
+        return values
+
+
+def serve_rpc(listener):
+    handler = rpc.RPCHandler()
+    handler.register_function(noop)
+    handler.serve(listener)
+
+
+def call_one_by_one(address, request):
+    with multiprocessing.connection.Client(address, authkey=AUTHKEY) as connection:
+        proxy = rpc.RPCProxy(connection)
+        for count in (request["tasks"] // 10, request["tasks"]):
+            begun = time.perf_counter()
+            total = sum(proxy.noop(x) for x in range(count))
+            elapsed = time.perf_counter() - begun
+            assert total == count * (count - 1) // 2, "wrong result"
+        return [request["tasks"] / elapsed, round_trips(proxy.noop, request["trips"])[0]]
+
+
+def measure_manager(request):
+    with multiprocessing.Manager() as manager:
+        rate, _ = contend(set_and_get, manager.dict(), request["seconds"])
+        return [rate]
+
+
+def set_and_get(shared):
+    key = os.getpid()
+    for x in range(BATCH // 2):
+        shared[key] = x
+        assert shared[key] == x, "wrong result"
+
+
 PRIMITIVE_MEASURES = {
     "python-queue": measure_queue,
     "python-lock": measure_lock,
     "python-value": measure_value,
+    "python-connection-unix": measure_connection,
+    "python-connection-tcp": measure_connection,
+    "python-rpc": measure_rpc,
+    "rpc-from-python": measure_rpc,
+    "python-manager": measure_manager,
 }
 
 

@@ -23,6 +23,8 @@ pub enum Role {
     EchoPing,
     /// Sends payloads back.
     EchoPayload,
+    /// Sends back through tokio what it gets.
+    TokioEcho,
     /// Serves tarpc on a port that it prints.
     TarpcServer,
     /// Our agent, on a port that it prints.
@@ -36,9 +38,10 @@ pub enum Role {
 }
 
 impl Role {
-    const ALL: [Role; 7] = [
+    const ALL: [Role; 8] = [
         Role::EchoPing,
         Role::EchoPayload,
+        Role::TokioEcho,
         Role::TarpcServer,
         Role::Agent,
         Role::SpinningRing,
@@ -50,6 +53,7 @@ impl Role {
         match self {
             Role::EchoPing => "echo-ping",
             Role::EchoPayload => "echo-payload",
+            Role::TokioEcho => "tokio-echo",
             Role::TarpcServer => "tarpc-server",
             Role::Agent => "agent",
             Role::SpinningRing => "spinning-ring",
@@ -73,6 +77,7 @@ impl Role {
         match self {
             Role::EchoPing => limits::serve_pings(&stdin),
             Role::EchoPayload => limits::serve_payloads(&stdin),
+            Role::TokioEcho => limits::serve_tokio(stdin),
             Role::TarpcServer => tarpc_peer::serve_until_end_of(stdin),
             Role::Agent => tcp_agent::serve_until_end_of(stdin),
             Role::SpinningRing => limits::serve_ring(Wait::Spin, stdin.as_fd()),

@@ -35,12 +35,18 @@ pub fn measure<P: Pool>(
         Workload::Startup8 => startup(|| open(MANY_WORKERS)),
         Workload::Pending => pending(&open(WORKERS)?, scale),
         Workload::Idle => idle(&open(WORKERS)?, scale),
+        Workload::Rpc => {
+            let pool = open(WORKERS)?;
+            calls(scale, |x| pool.noop(x))
+        }
         Workload::Blob
         | Workload::BlobInPlace
         | Workload::Shared
         | Workload::Queue
         | Workload::Lock
-        | Workload::Value => Err(BenchError::Failed(format!("pools in general have no {workload}"))),
+        | Workload::Value
+        | Workload::Connection
+        | Workload::Manager => Err(BenchError::Failed(format!("pools in general have no {workload}"))),
     }
 }
 
@@ -73,6 +79,19 @@ fn submit_then_await<H: Handle>(
     check(sum, (tasks as u64) * (tasks as u64 - 1) / 2)
 }
 
+/// Times `call`, which calls a function that gives back its argument: all calls at once, then one after the other.
+pub fn calls<H: Handle>(scale: Scale, call: impl Fn(u64) -> H) -> Result<Sample, BenchError> {
+    let count = scale.calls();
+    let mut handles = Vec::with_capacity(count);
+    submit_then_await(&call, count.div_ceil(10), count, &mut handles)?;
+
+    let begun = Instant::now();
+    submit_then_await(&call, count, count, &mut handles)?;
+    let elapsed = begun.elapsed();
+    let p50 = median_round_trip(scale.round_trips(), |x| check(call(x).wait()?, x))?;
+    Ok(vec![(Metric::CallsPerSecond, rate(count, elapsed)), (Metric::P50Us, p50)])
+}
+
 fn roundtrip<P: Pool>(pool: &P, scale: Scale) -> Result<Sample, BenchError> {
     let once = |x: u64| check(pool.noop(x).wait()?, x);
     round_trips(scale.round_trips(), once)
@@ -91,7 +110,16 @@ pub fn round_trips(
     trips(count, || (), once)
 }
 
-/// The same with a pause before each, which is not timed.
+/// The median in microseconds of [`round_trips`].
+pub fn median_round_trip(
+    count: usize,
+    once: impl FnMut(u64) -> Result<(), BenchError>,
+) -> Result<f64, BenchError> {
+    let micros = sorted_trips(count, || (), once)?;
+    Ok(quantile(&micros, 0.50))
+}
+
+/// As [`round_trips`], with a pause before each, which is not timed.
 pub fn paused_round_trips(
     count: usize,
     once: impl FnMut(u64) -> Result<(), BenchError>,
@@ -102,8 +130,18 @@ pub fn paused_round_trips(
 fn trips(
     count: usize,
     pause: impl Fn(),
-    mut once: impl FnMut(u64) -> Result<(), BenchError>,
+    once: impl FnMut(u64) -> Result<(), BenchError>,
 ) -> Result<Sample, BenchError> {
+    let micros = sorted_trips(count, pause, once)?;
+    Ok(vec![(Metric::P50Us, quantile(&micros, 0.50)), (Metric::P99Us, quantile(&micros, 0.99))])
+}
+
+/// The times of the trips in microseconds, shortest first.
+fn sorted_trips(
+    count: usize,
+    pause: impl Fn(),
+    mut once: impl FnMut(u64) -> Result<(), BenchError>,
+) -> Result<Vec<f64>, BenchError> {
     for x in 0..count.div_ceil(10) {
         pause();
         once(x as u64)?;
@@ -116,7 +154,7 @@ fn trips(
         micros.push(begun.elapsed().as_secs_f64() * 1e6);
     }
     micros.sort_by(f64::total_cmp);
-    Ok(vec![(Metric::P50Us, quantile(&micros, 0.50)), (Metric::P99Us, quantile(&micros, 0.99))])
+    Ok(micros)
 }
 
 fn map<P: Pool>(pool: &P, scale: Scale) -> Result<Sample, BenchError> {

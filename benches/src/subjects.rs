@@ -34,6 +34,8 @@ pub fn all() -> Vec<Box<dyn Subject>> {
         python::queue(),
         python::lock(),
         python::value(),
+        python::connection_unix(),
+        python::manager(),
         limits::socketpair(),
         limits::ring(Wait::Futex),
         limits::ring(Wait::Spin),
@@ -41,7 +43,10 @@ pub fn all() -> Vec<Box<dyn Subject>> {
         limits::command(),
         tcp_agent::subject(),
         tarpc_peer::subject(),
+        python::connection_tcp(),
+        python::rpc(),
         limits::tcp(),
+        limits::tokio(),
     ]
 }
 

@@ -24,6 +24,9 @@ pub const PAYLOAD_BYTES: usize = 64 << 20;
 /// Bytes of the value of `shared`.
 pub const SHARED_BYTES: usize = 256 << 20;
 
+/// Bytes of the object that `connection` sends, and gets back.
+pub const OBJECT_BYTES: usize = 32;
+
 /// The pause between the tasks of `roundtrip_paused`: long enough for both sides to have gone to sleep.
 pub const PAUSE: Duration = Duration::from_millis(1);
 
@@ -62,11 +65,17 @@ pub enum Workload {
     Lock,
     /// Two processes increment one integer.
     Value,
+    /// An object of 32 bytes to another process and back, by blocking calls.
+    Connection,
+    /// Calls of a function of another process over loopback TCP: many at once, and one after the other.
+    Rpc,
+    /// Two processes set and get items of a dict that a manager has.
+    Manager,
 }
 
 impl Workload {
     /// All workloads, in the order in which they are run.
-    pub const ALL: [Workload; 16] = [
+    pub const ALL: [Workload; 19] = [
         Workload::Noop,
         Workload::Roundtrip,
         Workload::RoundtripPaused,
@@ -83,6 +92,9 @@ impl Workload {
         Workload::Queue,
         Workload::Lock,
         Workload::Value,
+        Workload::Connection,
+        Workload::Rpc,
+        Workload::Manager,
     ];
 
     /// The name on the command line and in the output.
@@ -104,6 +116,9 @@ impl Workload {
             Workload::Queue => "queue",
             Workload::Lock => "lock",
             Workload::Value => "value",
+            Workload::Connection => "connection",
+            Workload::Rpc => "rpc",
+            Workload::Manager => "manager",
         }
     }
 
@@ -126,6 +141,9 @@ impl Workload {
             Workload::Queue => &[Metric::MessagesPerSecond, Metric::P50Us],
             Workload::Lock => &[Metric::UncontendedNs, Metric::ContendedPerSecond],
             Workload::Value => &[Metric::IncrementsPerSecond],
+            Workload::Connection => &[Metric::P50Us],
+            Workload::Rpc => &[Metric::CallsPerSecond, Metric::P50Us],
+            Workload::Manager => &[Metric::OperationsPerSecond],
         }
     }
 }
@@ -180,6 +198,10 @@ pub enum Metric {
     ContendedPerSecond,
     /// Increments a second by two processes together.
     IncrementsPerSecond,
+    /// Remote calls that were answered, a second.
+    CallsPerSecond,
+    /// Gets and sets a second by two processes together.
+    OperationsPerSecond,
 }
 
 impl Metric {
@@ -201,6 +223,8 @@ impl Metric {
             Metric::UncontendedNs => "uncontended_ns",
             Metric::ContendedPerSecond => "contended_per_second",
             Metric::IncrementsPerSecond => "increments_per_second",
+            Metric::CallsPerSecond => "calls_per_second",
+            Metric::OperationsPerSecond => "operations_per_second",
         }
     }
 
@@ -213,7 +237,9 @@ impl Metric {
             | Metric::Efficiency
             | Metric::MessagesPerSecond
             | Metric::ContendedPerSecond
-            | Metric::IncrementsPerSecond => true,
+            | Metric::IncrementsPerSecond
+            | Metric::CallsPerSecond
+            | Metric::OperationsPerSecond => true,
             Metric::P50Us
             | Metric::P99Us
             | Metric::MemoryRatio
@@ -310,7 +336,12 @@ impl Scale {
         self.pick(10_000_000, 1_000_000, 1_000_000)
     }
 
-    /// How long two processes contend, in `lock` and `value`.
+    /// Calls of `rpc` that are in flight at once.
+    pub fn calls(self) -> usize {
+        self.pick(100_000, 100_000, 10_000)
+    }
+
+    /// How long two processes contend, in `lock`, `value` and `manager`.
     pub fn contended_time(self) -> Duration {
         Duration::from_millis(if self.quick { 100 } else { 1_000 })
     }

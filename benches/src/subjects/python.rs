@@ -1,4 +1,4 @@
-//! Python's process pools and primitives, measured by `python/peers.py` in a `python3` of the machine. The script says the protocol.
+//! Python's process pools, primitives and its ways to talk to other programs, measured by `python/peers.py` in a `python3` of the machine. The script says the protocol.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::subject::{BenchError, Family, Sample, Subject};
-use crate::workload::{MANY_WORKERS, PAUSE, PAYLOAD_BYTES, Scale, Speed, WORKERS, Workload};
+use crate::workload::{MANY_WORKERS, OBJECT_BYTES, PAUSE, PAYLOAD_BYTES, Scale, Speed, WORKERS, Workload};
 
 /// A file, and not a text for `python3 -c`: start methods other than fork import it again.
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/python/peers.py");
@@ -28,30 +28,57 @@ const POOL: &[Workload] = &[
 ];
 
 pub fn process_pool() -> Box<dyn Subject> {
-    Box::new(Python { name: "python-process-pool", workloads: POOL, map_items: 20_000 })
+    let pool = Python::new("python-process-pool", Family::Processes, POOL);
+    Box::new(Python { map_items: 20_000, ..pool })
 }
 
 pub fn multiprocessing_pool() -> Box<dyn Subject> {
-    Box::new(Python { name: "python-multiprocessing-pool", workloads: POOL, map_items: 1_000_000 })
+    let pool = Python::new("python-multiprocessing-pool", Family::Processes, POOL);
+    Box::new(Python { map_items: 1_000_000, ..pool })
 }
 
 pub fn queue() -> Box<dyn Subject> {
-    Box::new(Python { name: "python-queue", workloads: &[Workload::Queue], map_items: 0 })
+    Box::new(Python::new("python-queue", Family::Processes, &[Workload::Queue]))
 }
 
 pub fn lock() -> Box<dyn Subject> {
-    Box::new(Python { name: "python-lock", workloads: &[Workload::Lock], map_items: 0 })
+    Box::new(Python::new("python-lock", Family::Processes, &[Workload::Lock]))
 }
 
 pub fn value() -> Box<dyn Subject> {
-    Box::new(Python { name: "python-value", workloads: &[Workload::Value], map_items: 0 })
+    Box::new(Python::new("python-value", Family::Processes, &[Workload::Value]))
 }
 
+pub fn connection_unix() -> Box<dyn Subject> {
+    Box::new(Python::new("python-connection-unix", Family::Processes, &[Workload::Connection]))
+}
+
+pub fn connection_tcp() -> Box<dyn Subject> {
+    Box::new(Python::new("python-connection-tcp", Family::Network, &[Workload::Connection]))
+}
+
+/// Python's client and Python's server.
+pub fn rpc() -> Box<dyn Subject> {
+    Box::new(Python::new("python-rpc", Family::Network, &[Workload::Rpc]))
+}
+
+pub fn manager() -> Box<dyn Subject> {
+    Box::new(Python::new("python-manager", Family::Processes, &[Workload::Manager]))
+}
+
+/// What Python measures.
 struct Python {
     name: &'static str,
+    family: Family,
     workloads: &'static [Workload],
     /// `ProcessPoolExecutor.map` sends each item as a task by default: fewer items give the same rate.
     map_items: usize,
+}
+
+impl Python {
+    fn new(name: &'static str, family: Family, workloads: &'static [Workload]) -> Self {
+        Self { name, family, workloads, map_items: 0 }
+    }
 }
 
 #[derive(Serialize)]
@@ -60,9 +87,11 @@ struct Request<'a> {
     workload: &'static str,
     workers: usize,
     tasks: usize,
-    /// Timed round trips of `queue`, besides the `tasks` messages one way.
+    /// Timed round trips of `queue` and `rpc`, besides the `tasks`, and those of `connection`.
     trips: usize,
     bytes: usize,
+    /// Where a server listens that is not Python's own.
+    address: Option<&'a str>,
     /// How long `idle` looks on, how long two processes contend, or the pause before a round trip.
     seconds: f64,
 }
@@ -80,7 +109,7 @@ impl Subject for Python {
     }
 
     fn family(&self) -> Family {
-        Family::Processes
+        self.family
     }
 
     fn workloads(&self) -> &[Workload] {
@@ -88,15 +117,36 @@ impl Subject for Python {
     }
 
     fn available(&self) -> Result<(), String> {
-        let version = Command::new("python3").arg("--version").stdout(Stdio::null()).status();
-        match version {
-            Ok(status) if status.success() => Ok(()),
-            Ok(status) => Err(format!("`python3 --version` ended with {status}")),
-            Err(error) => Err(format!("python3 cannot be run: {error}")),
-        }
+        available()
     }
 
     fn sample(&self, workload: Workload, quick: bool) -> Result<Sample, BenchError> {
+        self.sample_of(workload, quick, None)
+    }
+}
+
+/// Whether there is a `python3`.
+///
+/// # Errors
+///
+/// Why not.
+pub fn available() -> Result<(), String> {
+    let version = Command::new("python3").arg("--version").stdout(Stdio::null()).status();
+    match version {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("`python3 --version` ended with {status}")),
+        Err(error) => Err(format!("python3 cannot be run: {error}")),
+    }
+}
+
+impl Python {
+    /// Measures once; a server that is not Python's own listens at `address`.
+    fn sample_of(
+        &self,
+        workload: Workload,
+        quick: bool,
+        address: Option<&str>,
+    ) -> Result<Sample, BenchError> {
         let scale = Scale::new(Speed::Slow, quick);
         let request = Request {
             subject: self.name,
@@ -104,7 +154,8 @@ impl Subject for Python {
             workers: if workload == Workload::Startup8 { MANY_WORKERS } else { WORKERS },
             tasks: self.tasks(workload, scale),
             trips: scale.round_trips(),
-            bytes: PAYLOAD_BYTES,
+            bytes: if workload == Workload::Connection { OBJECT_BYTES } else { PAYLOAD_BYTES },
+            address,
             seconds: seconds(workload, scale).as_secs_f64(),
         };
         let request = serde_json::to_string(&request).expect("strings and numbers always encode");
@@ -121,9 +172,7 @@ impl Subject for Python {
         };
         Ok(workload.metrics().iter().copied().zip(values).collect())
     }
-}
 
-impl Python {
     fn tasks(&self, workload: Workload, scale: Scale) -> usize {
         match workload {
             Workload::Noop => scale.noop_tasks(),
@@ -137,7 +186,11 @@ impl Python {
             Workload::Pending => scale.pending_tasks(),
             Workload::Queue => scale.queue_messages(),
             Workload::Lock => scale.lock_pairs(),
-            Workload::Startup | Workload::Startup8 | Workload::Idle | Workload::Value => 1,
+            Workload::Rpc => scale.calls(),
+            Workload::Connection => scale.round_trips(),
+            Workload::Startup | Workload::Startup8 | Workload::Idle | Workload::Value | Workload::Manager => {
+                1
+            }
         }
     }
 }
@@ -158,8 +211,9 @@ struct Interpreter {
 
 impl Interpreter {
     fn start() -> Result<Self, BenchError> {
+        // Without -B, what the script imports would be left as bytecode beside it.
         let child = Command::new("python3")
-            .arg(SCRIPT)
+            .args(["-B", SCRIPT])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -51,6 +51,7 @@ impl Subject for TarpcSubject {
             Workload::Cpu,
             Workload::Startup,
             Workload::Idle,
+            Workload::Rpc,
         ]
     }
 

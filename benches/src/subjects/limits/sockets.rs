@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use crate::helper::{Helper, Role};
 use crate::pool;
 use crate::subject::{BenchError, Family, Sample, Side, Subject};
-use crate::workload::{PAYLOAD_BYTES, Scale, Speed, Workload};
+use crate::workload::{Metric, OBJECT_BYTES, PAYLOAD_BYTES, Scale, Speed, Workload};
 
 /// Bytes of a ping: what a small task and its frame take.
 const PING_BYTES: usize = 64;
@@ -50,7 +50,7 @@ impl Subject for Limit {
     }
 
     fn workloads(&self) -> &[Workload] {
-        &[Workload::Roundtrip, Workload::RoundtripPaused, Workload::Payload]
+        &[Workload::Roundtrip, Workload::RoundtripPaused, Workload::Payload, Workload::Connection]
     }
 
     fn sample(&self, workload: Workload, quick: bool) -> Result<Sample, BenchError> {
@@ -58,18 +58,18 @@ impl Subject for Limit {
         match workload {
             Workload::Roundtrip | Workload::RoundtripPaused => {
                 let (mut stream, _helper) = self.transport.connect(Role::EchoPing)?;
-                let mut buffer = [7; PING_BYTES];
-                let ping = |_| {
-                    stream
-                        .write_all(&buffer)
-                        .and_then(|()| stream.read_exact(&mut buffer))
-                        .map_err(BenchError::io("cannot ping"))
-                };
+                let ping = |_| ping(&mut stream, &mut [7; PING_BYTES]);
                 if workload == Workload::Roundtrip {
                     pool::round_trips(scale.round_trips(), ping)
                 } else {
                     pool::paused_round_trips(scale.paused_round_trips(), ping)
                 }
+            }
+            Workload::Connection => {
+                let (mut stream, _helper) = self.transport.connect(Role::EchoPing)?;
+                let ping = |_| ping(&mut stream, &mut [7; OBJECT_BYTES]);
+                let p50 = pool::median_round_trip(scale.round_trips(), ping)?;
+                Ok(vec![(Metric::P50Us, p50)])
             }
             Workload::Payload => {
                 let (mut stream, _helper) = self.transport.connect(Role::EchoPayload)?;
@@ -84,6 +84,10 @@ impl Subject for Limit {
             other => Err(BenchError::Failed(format!("a bare transport has no {other}"))),
         }
     }
+}
+
+fn ping(stream: &mut impl Stream, buffer: &mut [u8]) -> Result<(), BenchError> {
+    stream.write_all(buffer).and_then(|()| stream.read_exact(buffer)).map_err(BenchError::io("cannot ping"))
 }
 
 impl Transport {
@@ -117,17 +121,19 @@ fn tcp_pair() -> io::Result<(TcpStream, TcpStream)> {
     Ok((ours, theirs))
 }
 
-/// The other end of the ping-pong: sends each ping back, until the end of file.
+/// The other end of the ping-pong: sends back what it gets, which is a whole ping or less, until the end of file.
 ///
 /// # Errors
 ///
 /// What the transport says.
 pub fn serve_pings(mut stream: &File) -> io::Result<()> {
     let mut buffer = [0; PING_BYTES];
-    while read_unless_ended(&mut stream, &mut buffer)? {
-        stream.write_all(&buffer)?;
+    loop {
+        match stream.read(&mut buffer)? {
+            0 => return Ok(()),
+            length => stream.write_all(&buffer[..length])?,
+        }
     }
-    Ok(())
 }
 
 /// The other end of the payload: takes all of it, as a task would, and sends it back.

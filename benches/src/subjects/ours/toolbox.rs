@@ -30,14 +30,13 @@ pub fn queue(executor: &Arc<dyn Executor>, scale: Scale) -> Result<Sample, Bench
     let there = Queue::<u64>::unbounded().map_err(BenchError::failed)?;
     let back = Queue::<u64>::unbounded().map_err(BenchError::failed)?;
     let echo = executor.submit(echo, (there.clone(), back.clone()));
-    let trips = pool::round_trips(scale.round_trips(), |x| {
+    let p50 = pool::median_round_trip(scale.round_trips(), |x| {
         there.put(x).map_err(BenchError::failed)?;
         check(back.get().map_err(BenchError::failed)?, x)
     })?;
     there.put(LAST).map_err(BenchError::failed)?;
     echo.wait().map_err(BenchError::failed)?;
-    let p50 = trips.into_iter().filter(|(metric, _)| *metric == Metric::P50Us);
-    Ok([(Metric::MessagesPerSecond, rate)].into_iter().chain(p50).collect())
+    Ok(vec![(Metric::MessagesPerSecond, rate), (Metric::P50Us, p50)])
 }
 
 /// The message that ends the echo.
