@@ -5,7 +5,7 @@
 //! when the sample ends.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
 
@@ -119,6 +119,42 @@ impl Drop for Helper {
         // Both fail only for a process that is gone already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// A helper that listens, for as long as this value is there or this process lives.
+pub struct Server {
+    address: String,
+    // Before the lifeline, so that it is killed and does not first see its end.
+    _helper: Helper,
+    _lifeline: io::PipeWriter,
+}
+
+impl Server {
+    /// Starts one, writes `first_line` to its standard input and waits for the address that it prints.
+    ///
+    /// # Errors
+    ///
+    /// When no process can be started, or it does not listen; why is on its standard error.
+    pub fn start(role: Role, first_line: &str) -> Result<Self, BenchError> {
+        let (input, mut lifeline) = io::pipe().map_err(BenchError::io("cannot make a pipe"))?;
+        let mut helper = Helper::start(role, input)?;
+        writeln!(lifeline, "{first_line}")
+            .map_err(BenchError::io(format!("cannot write to the {}", role.name())))?;
+        let mut address = String::new();
+        BufReader::new(helper.stdout())
+            .read_line(&mut address)
+            .map_err(BenchError::io(format!("cannot read the address of the {}", role.name())))?;
+        let address = address.trim_end().to_owned();
+        if address.is_empty() {
+            return Err(BenchError::Failed(format!("the {} does not listen", role.name())));
+        }
+        Ok(Self { address, _helper: helper, _lifeline: lifeline })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> &str {
+        &self.address
     }
 }
 

@@ -5,7 +5,7 @@
 //! what would fail or hold back that many calls: the limit of requests in flight and the deadline.
 
 use std::future::Future;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
 use crate::bytes::Bytes;
-use crate::helper::{Helper, Role};
+use crate::helper::{Role, Server};
 use crate::pool;
 use crate::subject::{BenchError, Family, Handle, Pool, Sample, Subject};
 use crate::workload::{self, Scale, Speed, WORKERS, Workload};
@@ -57,9 +57,13 @@ impl Subject for TarpcSubject {
 
     /// The server is there before the measurement, as an agent is: `startup` times the connection.
     fn sample(&self, workload: Workload, quick: bool) -> Result<Sample, BenchError> {
-        let server = Server::start()?;
+        let server = Server::start(Role::TarpcServer, "")?;
+        let address = server.address();
+        let address = address
+            .parse()
+            .map_err(|error| BenchError::Failed(format!("`{address}` is no address: {error}")))?;
         let scale = Scale::new(Speed::Thousands, quick);
-        pool::measure(workload, scale, |_workers| Tarpc::connect(server.address))
+        pool::measure(workload, scale, |_workers| Tarpc::connect(address))
     }
 }
 
@@ -89,29 +93,6 @@ impl Tasks for Worker {
 
     async fn echo(self, _: Context, bytes: Bytes) -> Bytes {
         workload::echo(bytes)
-    }
-}
-
-/// A server process; it ends with its lifeline, so with this value or this process.
-struct Server {
-    address: SocketAddr,
-    _helper: Helper,
-    _lifeline: io::PipeWriter,
-}
-
-impl Server {
-    fn start() -> Result<Self, BenchError> {
-        let (input, lifeline) = io::pipe().map_err(BenchError::io("cannot make a pipe"))?;
-        let mut helper = Helper::start(Role::TarpcServer, input)?;
-        let mut line = String::new();
-        BufReader::new(helper.stdout())
-            .read_line(&mut line)
-            .map_err(BenchError::io("cannot read the address of the tarpc server"))?;
-        let address = line
-            .trim()
-            .parse()
-            .map_err(|error| BenchError::Failed(format!("`{line}` is no address: {error}")))?;
-        Ok(Self { address, _helper: helper, _lifeline: lifeline })
     }
 }
 

@@ -16,7 +16,7 @@ use executor::{Agent, AgentConfig, ExecutorExt};
 use tempfile::TempDir;
 
 use super::ours::Ours;
-use crate::helper::{Helper, Role};
+use crate::helper::{Role, Server};
 use crate::pool;
 use crate::subject::{BenchError, Family, Sample, Side, Subject};
 use crate::workload::{self, Scale, Speed, WORKERS, Workload};
@@ -70,11 +70,10 @@ impl Subject for Tcp {
     }
 }
 
-/// An agent process; it ends with its lifeline, so with this value or this process.
+/// An agent process and the folder of its files.
 struct RunningAgent {
     url: String,
-    _helper: Helper,
-    _lifeline: io::PipeWriter,
+    _server: Server,
     _folder: TempDir,
 }
 
@@ -84,16 +83,9 @@ impl RunningAgent {
         let key = folder.path().join(KEY);
         ClusterKey::generate().and_then(|generated| generated.write_new(&key)).map_err(BenchError::failed)?;
 
-        let (input, mut lifeline) = io::pipe().map_err(BenchError::io("cannot make a pipe"))?;
-        let mut helper = Helper::start(Role::Agent, input)?;
-        writeln!(lifeline, "{}", folder.path().display())
-            .map_err(BenchError::io("cannot tell the agent its folder"))?;
-        let mut address = String::new();
-        BufReader::new(helper.stdout())
-            .read_line(&mut address)
-            .map_err(BenchError::io("cannot read the address of the agent"))?;
-        let url = format!("tcp://{}?key={}", address.trim(), key.display());
-        Ok(Self { url, _helper: helper, _lifeline: lifeline, _folder: folder })
+        let server = Server::start(Role::Agent, &folder.path().display().to_string())?;
+        let url = format!("tcp://{}?key={}", server.address(), key.display());
+        Ok(Self { url, _server: server, _folder: folder })
     }
 
     fn connect(&self) -> Result<Ours, BenchError> {
