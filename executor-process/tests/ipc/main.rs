@@ -11,32 +11,21 @@ mod support;
 mod values;
 mod waits;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+#[path = "../common/harness.rs"]
+mod harness;
+
 use std::process::ExitCode;
 
+use harness::{Tally, selected};
 use support::Leftovers;
 
 fn main() -> ExitCode {
-    let filters: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    let tests: Vec<_> = [locks::TESTS, values::TESTS, waits::TESTS, left_behind::TESTS]
-        .concat()
-        .into_iter()
-        .filter(|(name, _)| filters.is_empty() || filters.iter().any(|filter| name.contains(filter)))
-        .collect();
-    println!("\nrunning {} tests", tests.len());
-    let failed = tests.iter().filter(|test| !passes(test)).count();
-    println!("\ntest result: {} passed; {failed} failed\n", tests.len() - failed);
-    ExitCode::from(u8::from(failed > 0))
-}
-
-/// After every test, nothing may be left of it.
-fn passes((name, test): &(&str, fn())) -> bool {
-    let before = Leftovers::now();
-    let passed = catch_unwind(AssertUnwindSafe(|| {
+    let tests = selected(&[locks::TESTS, values::TESTS, waits::TESTS, left_behind::TESTS]);
+    let mut tally = Tally::start(tests.len());
+    tally.run(tests, |(_, test)| {
+        let before = Leftovers::now();
         test();
         before.are_all();
-    }))
-    .is_ok();
-    println!("test {name} ... {}", if passed { "ok" } else { "FAILED" });
-    passed
+    });
+    tally.end()
 }

@@ -9,17 +9,6 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus};
 
-/// A list of tests by name.
-pub type Tests = &'static [(&'static str, fn())];
-
-/// Names the tests of a module.
-#[macro_export]
-macro_rules! tests {
-    ($($name:ident),* $(,)?) => {
-        pub const TESTS: $crate::support::Tests = &[$((stringify!($name), $name)),*];
-    };
-}
-
 /// A fork of this program.
 pub struct Child {
     pid: Pid,

@@ -7,7 +7,7 @@ use executor_process::ipc::{GetError, Queue};
 
 use crate::support::{Child, Random, shared};
 
-pub const TESTS: &[(&str, fn())] = &[
+pub const TESTS: crate::harness::Tests = &[
     ("a_producer_killed_in_the_midst_loses_no_item_whose_put_had_returned", producers),
     ("a_consumer_killed_in_the_midst_loses_one_item_at_most", consumers),
     ("killed_producers_of_large_items_leave_no_halves", large_items),

@@ -7,7 +7,7 @@ use executor_process::ipc::{self, PipeReader, PipeWriter, Queue, RecvError};
 use executor_process::{Process, ProcessConfig, ProcessExecutor};
 use futures::executor::block_on;
 
-pub const TESTS: &[(&str, fn())] = &[
+pub const TESTS: crate::harness::Tests = &[
     ("a_process_gets_queues_and_pipes_in_its_argument", process),
     ("tasks_of_a_pool_get_queues_and_pipes_inside_of_their_arguments", pool),
 ];

@@ -10,33 +10,23 @@ mod pipes;
 mod support;
 mod traffic;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+#[path = "../common/harness.rs"]
+mod harness;
+
 use std::process::ExitCode;
+
+use harness::{Tally, selected};
 
 fn main() -> ExitCode {
     executor_process::init();
-    let filters: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    let tests: Vec<_> = [traffic::TESTS, deaths::TESTS, pipes::TESTS, handles::TESTS]
-        .concat()
-        .into_iter()
-        .filter(|(name, _)| filters.is_empty() || filters.iter().any(|filter| name.contains(filter)))
-        .collect();
-    println!("\nrunning {} tests", tests.len());
-    let failed = tests.iter().filter(|test| !passes(test)).count();
-    println!("\ntest result: {} passed; {failed} failed\n", tests.len() - failed);
-    ExitCode::from(u8::from(failed > 0))
-}
-
-/// After every test, nothing may be left of it.
-fn passes((name, test): &(&str, fn())) -> bool {
-    let before = support::descriptors();
-    support::alarm(120);
-    let passed = catch_unwind(AssertUnwindSafe(|| {
+    let tests = selected(&[traffic::TESTS, deaths::TESTS, pipes::TESTS, handles::TESTS]);
+    let mut tally = Tally::start(tests.len());
+    tally.run(tests, |(_, test)| {
+        let before = support::descriptors();
+        support::alarm(120);
         test();
         assert_eq!(support::descriptors(), before, "descriptors were leaked");
         assert!(!support::has_children(), "children were left");
-    }))
-    .is_ok();
-    println!("test {name} ... {}", if passed { "ok" } else { "FAILED" });
-    passed
+    });
+    tally.end()
 }

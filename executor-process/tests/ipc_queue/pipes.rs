@@ -4,7 +4,7 @@ use executor_process::ipc::{self, RecvError, SendError};
 
 use crate::support::{Child, Random};
 
-pub const TESTS: &[(&str, fn())] = &[
+pub const TESTS: crate::harness::Tests = &[
     ("a_pipe_ends_when_the_sending_process_is_killed", end),
     ("sending_into_a_pipe_whose_receiver_was_killed_is_an_error", nobody),
     ("killed_senders_leave_whole_messages_or_none", killed_senders),

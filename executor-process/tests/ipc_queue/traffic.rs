@@ -6,7 +6,7 @@ use executor_process::ipc::{PutError, Queue};
 
 use crate::support::{Child, shared};
 
-pub const TESTS: &[(&str, fn())] = &[
+pub const TESTS: crate::harness::Tests = &[
     ("a_round_trip_through_two_queues_of_one_never_loses_a_wake_up", ping_pong),
     ("many_producers_and_consumers_on_a_short_queue_never_lose_a_wake_up", many),
     ("items_of_all_sizes_arrive_as_they_were", sizes),

@@ -19,13 +19,16 @@ mod starts;
 mod stops;
 mod support;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+#[path = "../common/harness.rs"]
+mod harness;
+#[path = "../common/waiting.rs"]
+mod waiting;
+
 use std::process::{Command, ExitCode};
 
-use std::time::Instant;
-
 use executor_process::StartMethod;
-use support::{Leftovers, Watchdog, leftovers};
+use harness::{Tally, selected};
+use support::{Watchdog, leftovers};
 
 /// Tests that hold each worker back in its `main`, where only a spawned one comes by.
 const SPAWN_ONLY: &[&str] = &[
@@ -58,8 +61,7 @@ fn main() -> ExitCode {
     }
     support::be_forkable();
     roles::after_init();
-    let filters: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    let tests: Vec<_> = [
+    let mut tests = selected(&[
         deaths::TESTS,
         recycling::TESTS,
         output::TESTS,
@@ -71,19 +73,19 @@ fn main() -> ExitCode {
         stops::TESTS,
         burden::TESTS,
         blobs::TESTS,
-    ]
-    .concat()
-    .into_iter()
-    .filter(|(name, _)| filters.is_empty() || filters.iter().any(|filter| name.contains(filter)))
-    .filter(|(name, _)| support::method() == StartMethod::Spawn || !SPAWN_ONLY.contains(name))
-    .filter(|(name, _)| support::method() != StartMethod::Fork || !NOT_FORK.contains(name))
-    .collect();
-    println!("\nrunning {} tests", tests.len());
+    ]);
+    tests.retain(|(name, _)| support::method() == StartMethod::Spawn || !SPAWN_ONLY.contains(name));
+    tests.retain(|(name, _)| support::method() != StartMethod::Fork || !NOT_FORK.contains(name));
+    let mut tally = Tally::start(tests.len());
     let watchdog = Watchdog::start();
-    let mut nothing = leftovers();
-    let failed = tests.iter().filter(|test| !passes(test, &watchdog, &mut nothing)).count();
-    println!("\ntest result: {} passed; {failed} failed\n", tests.len() - failed);
-    ExitCode::from(u8::from(failed > 0))
+    tally.run(tests, |(name, test)| {
+        let before = leftovers();
+        watchdog.begin(name);
+        test();
+        support::eventually_equal("nothing is left behind", leftovers, &before);
+        watchdog.end();
+    });
+    tally.end()
 }
 
 /// All tests, in a process for each start method.
@@ -98,22 +100,4 @@ fn run_for_each_method() -> ExitCode {
         }
     }
     code
-}
-
-/// After every test, nothing of its pools may be left.
-fn passes((name, test): &(&'static str, fn()), watchdog: &Watchdog, nothing: &mut Leftovers) -> bool {
-    watchdog.begin(name);
-    let began = Instant::now();
-    let passed = catch_unwind(AssertUnwindSafe(|| {
-        test();
-        support::eventually_equal("nothing is left behind", leftovers, nothing);
-    }))
-    .is_ok();
-    watchdog.end();
-    println!("test {name} ... {} ({:.1?})", if passed { "ok" } else { "FAILED" }, began.elapsed());
-    if !passed {
-        // What it has left is its fault alone.
-        *nothing = leftovers();
-    }
-    passed
 }

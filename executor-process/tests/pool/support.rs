@@ -1,36 +1,20 @@
 //! What the tests share.
 
 use std::collections::BTreeMap;
-use std::fmt::Debug;
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use executor_core::{TaskError, TaskFuture};
 use executor_process::{ForkPoint, ProcessConfig, ProcessExecutor, StartMethod};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags};
 
-/// A list of tests by name.
-pub type Tests = &'static [(&'static str, fn())];
-
-/// Names the tests of a module.
-#[macro_export]
-macro_rules! tests {
-    ($($name:ident),* $(,)?) => {
-        pub const TESTS: $crate::support::Tests = &[$((stringify!($name), $name)),*];
-    };
-}
-
-/// How long anything that should happen may take: far longer than on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub use crate::waiting::{PATIENCE, await_ends, await_readable, eventually_equal, watch};
 
 /// How long a test may take before the program gives up as a whole.
 const TEST_TIME: Duration = Duration::from_secs(100);
@@ -153,44 +137,6 @@ pub fn kill(pid: i32, signal: i32) {
 #[track_caller]
 pub fn eventually(what: &str, holds: impl FnMut() -> bool) {
     eventually_equal(what, holds, &true);
-}
-
-/// Waits until it is as expected.
-#[track_caller]
-pub fn eventually_equal<T: PartialEq + Debug>(what: &str, mut present: impl FnMut() -> T, expected: &T) {
-    let deadline = Instant::now() + PATIENCE;
-    let mut pause = Duration::from_micros(50);
-    loop {
-        let found = present();
-        if found == *expected {
-            return;
-        }
-        assert!(Instant::now() < deadline, "not after {PATIENCE:?}: {what}: {found:?} and not {expected:?}");
-        std::thread::sleep(pause);
-        pause = (2 * pause).min(Duration::from_millis(10));
-    }
-}
-
-/// Waits until there is something to read, or the end.
-#[track_caller]
-pub fn await_readable(what: &str, fd: impl AsFd) {
-    let limit = Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
-    let mut fds = [PollFd::new(&fd, PollFlags::IN)];
-    let ready = rustix::io::retry_on_intr(|| poll(&mut fds, Some(&limit))).expect("poll");
-    assert_eq!(ready, 1, "not after {PATIENCE:?}: {what}");
-}
-
-/// A descriptor that becomes readable when the process ends; `None` if it has ended.
-pub fn watch(pid: i32) -> Option<OwnedFd> {
-    rustix::process::pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()
-}
-
-/// Waits for the end of processes that are not our children.
-#[track_caller]
-pub fn await_ends(what: &str, processes: impl IntoIterator<Item = Option<OwnedFd>>) {
-    for process in processes.into_iter().flatten() {
-        await_readable(what, process);
-    }
 }
 
 /// Ends the program if a test takes too long: a hang in a drop has no other end.

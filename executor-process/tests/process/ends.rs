@@ -159,7 +159,7 @@ fn a_program_waits_for_its_processes_and_kills_the_daemonic_ones() {
         let watches: Vec<_> = pids.iter().map(|pid| watch(*pid)).collect();
         let (code, out, err) = program.end();
         assert_eq!((code, out.as_str()), (0, "main has ended\nthe process has ended\n"), "{role}: {err}");
-        await_ends(watches);
+        await_ends("a process ends", watches);
     }
 }
 
@@ -175,7 +175,7 @@ fn a_program_that_is_killed_leaves_nothing() {
         let watches: Vec<_> = pids.iter().map(|pid| watch(*pid)).collect();
         assert!(watches.iter().all(Option::is_some));
         program.child.kill().expect("it runs");
-        await_ends(watches);
+        await_ends("a process ends", watches);
         assert_eq!(program.end().0, -libc::SIGKILL);
     }
 }

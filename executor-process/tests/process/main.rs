@@ -10,38 +10,34 @@ mod roles;
 mod support;
 mod values;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+#[path = "../common/harness.rs"]
+mod harness;
+#[path = "../common/waiting.rs"]
+mod waiting;
+
 use std::process::ExitCode;
 
 use executor_process::Process;
+use harness::{Tally, Test, selected};
 use support::{eventually_equal, leftovers};
 
 fn main() -> ExitCode {
     roles::before_init();
     executor_process::init();
     roles::after_init();
-    let filters: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    let is_wanted = |test: &&(&str, fn())| filters.is_empty() || filters.iter().any(|it| test.0.contains(it));
-    let with_one_thread: Vec<_> = forks::TESTS.iter().filter(is_wanted).collect();
-    let others: Vec<_> = [values::TESTS, ends::TESTS].into_iter().flatten().filter(is_wanted).collect();
-    let count = with_one_thread.len() + others.len();
-    println!("\nrunning {count} tests");
+    let with_one_thread = selected(&[forks::TESTS]);
+    let others = selected(&[values::TESTS, ends::TESTS]);
+    let mut tally = Tally::start(with_one_thread.len() + others.len());
     let before = leftovers();
-    let mut failed = with_one_thread.into_iter().filter(|test| !passes(test, &before)).count();
+    tally.run(with_one_thread, |test| check(test, &before));
     // The library's own thread stays once it was started, with two descriptors; so it is there before they are counted.
     futures::executor::block_on(Process::spawn(|()| (), ()).expect("a process")).expect("a value");
     let before = (before.0 + 2, before.1);
-    failed += others.into_iter().filter(|test| !passes(test, &before)).count();
-    println!("\ntest result: {} passed; {failed} failed\n", count - failed);
-    ExitCode::from(u8::from(failed > 0))
+    tally.run(others, |test| check(test, &before));
+    tally.end()
 }
 
-fn passes((name, test): &(&'static str, fn()), before: &(usize, Vec<i32>)) -> bool {
-    let passed = catch_unwind(AssertUnwindSafe(|| {
-        test();
-        eventually_equal("nothing is left behind", leftovers, before);
-    }))
-    .is_ok();
-    println!("test {name} ... {}", if passed { "ok" } else { "FAILED" });
-    passed
+fn check((_, test): Test, before: &(usize, Vec<i32>)) {
+    test();
+    eventually_equal("nothing is left behind", leftovers, before);
 }

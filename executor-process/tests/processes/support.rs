@@ -11,17 +11,6 @@ use executor_process::transport::{FrameReader, OutBuf, Sent, bell, hush};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags};
 
-/// A list of tests by name.
-pub type Tests = &'static [(&'static str, fn())];
-
-/// Names the tests of a module.
-#[macro_export]
-macro_rules! tests {
-    ($($name:ident),* $(,)?) => {
-        pub const TESTS: $crate::support::Tests = &[$((stringify!($name), $name)),*];
-    };
-}
-
 /// A worker, the bell by which it wakes us, and what has come of a frame.
 pub struct Worker {
     pub spawned: Spawned,
