@@ -122,6 +122,31 @@ pub fn decode_value<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Result<T, St
     }
 }
 
+/// Appends any value, as [`encode_value`] does; a vector of bytes goes number by number.
+///
+/// # Errors
+///
+/// What the value's `Serialize` reports, as text. Its panic is passed on, and `out` then has the begin of it.
+#[doc(hidden)]
+pub fn encode_plain<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), String> {
+    let before = out.len();
+    let result = to_bytes(&value, out);
+    if result.is_err() {
+        out.truncate(before);
+    }
+    result
+}
+
+/// The value that [`encode_plain`] has written.
+///
+/// # Errors
+///
+/// What the value's `Deserialize` reports, as text; or that it did not read all of it.
+#[doc(hidden)]
+pub fn decode_plain<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    from_bytes(bytes)
+}
+
 fn from_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     let message = bounded::Message::<T>::of(bytes.len());
     // The decoder allocates for a length before it finds out that the bytes are not there, so that few bytes must not
