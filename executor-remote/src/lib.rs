@@ -41,6 +41,7 @@
 //! | `link` | frames in, frames out, for both sides |
 //! | `agent` | accepting, sessions, a process pool for each |
 //! | `client` | the scheduler's driver, and a thread for each agent |
+//! | `object` | values as Python has them; pickle, and the other codecs of connections (feature `rpc`) |
 //!
 //! # Decisions
 //!
@@ -69,6 +70,8 @@ mod link;
 #[cfg(feature = "rpc")]
 pub mod manager;
 pub mod noise;
+#[cfg(feature = "rpc")]
+pub mod object;
 #[cfg(feature = "rpc")]
 pub mod rpc;
 
