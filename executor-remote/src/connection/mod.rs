@@ -46,7 +46,7 @@ pub mod frame;
 mod handshake;
 mod listener;
 mod stream;
-mod wire;
+pub(crate) mod wire;
 
 pub use address::Address;
 pub use auth::AuthKey;

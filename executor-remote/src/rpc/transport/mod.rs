@@ -11,6 +11,7 @@ use std::io;
 use std::task::{Context, Poll};
 
 mod batch;
+mod connection;
 mod memory;
 #[cfg(test)]
 mod tests;
