@@ -21,6 +21,8 @@ use std::path::{Path, PathBuf};
 
 use zeroize::{Zeroize, Zeroizing};
 
+#[cfg(feature = "rpc")]
+mod authkey;
 #[cfg(test)]
 mod tests;
 
@@ -116,25 +118,7 @@ impl ClusterKey {
     /// owner may, [`KeyError::NotAFile`], and [`KeyError::Format`] with the line at fault.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, KeyError> {
         let path = path.as_ref();
-        let read_error = |source| KeyError::Read { path: path.into(), source };
-        // Non-blocking, so that a named pipe in the place of the key is an error and not a hang.
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
-            .open(path)
-            .map_err(read_error)?;
-        // Of the open file, so that what is checked is what is read.
-        let metadata = file.metadata().map_err(read_error)?;
-        if !metadata.is_file() {
-            return Err(KeyError::NotAFile { path: path.into() });
-        }
-        let mode = metadata.mode() & 0o7777;
-        if mode & 0o077 != 0 {
-            return Err(KeyError::Exposed { path: path.into(), mode });
-        }
-        // Room for all that is read, so that no grown-out-of copy stays behind in memory.
-        let mut text = Zeroizing::new(Vec::with_capacity(MAX_FILE_LEN as usize + 1));
-        file.take(MAX_FILE_LEN + 1).read_to_end(&mut text).map_err(read_error)?;
+        let text = read_secret(path)?;
         parse(&text).map_err(|(line, problem)| KeyError::Format { path: path.into(), line, problem })
     }
 
@@ -160,6 +144,34 @@ impl fmt::Debug for ClusterKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ClusterKey({})", self.fingerprint())
     }
+}
+
+/// The contents of a file that only its owner may read: the beginning of it, if it is longer than any key.
+///
+/// # Errors
+///
+/// [`KeyError::Read`], [`KeyError::NotAFile`], [`KeyError::Exposed`].
+pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    let read_error = |source| KeyError::Read { path: path.into(), source };
+    // Non-blocking, so that a named pipe in the place of the key is an error and not a hang.
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)
+        .map_err(read_error)?;
+    // Of the open file, so that what is checked is what is read.
+    let metadata = file.metadata().map_err(read_error)?;
+    if !metadata.is_file() {
+        return Err(KeyError::NotAFile { path: path.into() });
+    }
+    let mode = metadata.mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(KeyError::Exposed { path: path.into(), mode });
+    }
+    // Room for all that is read, so that no grown-out-of copy stays behind in memory.
+    let mut text = Zeroizing::new(Vec::with_capacity(MAX_FILE_LEN as usize + 1));
+    file.take(MAX_FILE_LEN + 1).read_to_end(&mut text).map_err(read_error)?;
+    Ok(text)
 }
 
 /// The key in `text`, or the number of the line at fault and what is wrong with it.
