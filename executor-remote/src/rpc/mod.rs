@@ -7,12 +7,15 @@
 //! | `protocol` | the native messages, without IO |
 //! | [`transport`] | the trait of what calls travel on |
 //! | `error` | [`RpcError`] |
+//! | `zeromq` | the transports of ZeroMQ (feature `zeromq`) |
 
 #[allow(dead_code, reason = "server and client use it")]
 mod error;
 #[allow(dead_code, reason = "server and client use it")]
 pub(crate) mod protocol;
 pub mod transport;
+#[cfg(feature = "zeromq")]
+pub mod zeromq;
 
 pub use error::RpcError;
 pub use protocol::ProtocolError;
