@@ -6,17 +6,25 @@
 //! | --- | --- |
 //! | `protocol` | the native messages, without IO |
 //! | [`transport`] | the trait of what calls travel on |
+//! | `dialect` | the four ways in which calls and answers are written |
+//! | `handler` | functions that can be called, and where they run |
+//! | `server` | [`RpcServer`]: peers, their calls in flight, stopping |
 //! | `error` | [`RpcError`] |
 //! | `zeromq` | the transports of ZeroMQ (feature `zeromq`) |
 
-#[allow(dead_code, reason = "server and client use it")]
+mod dialect;
+#[allow(dead_code, reason = "the client uses the other half")]
 mod error;
-#[allow(dead_code, reason = "server and client use it")]
+mod handler;
+#[allow(dead_code, reason = "the client uses the other half")]
 pub(crate) mod protocol;
+mod server;
 pub mod transport;
 #[cfg(feature = "zeromq")]
 pub mod zeromq;
 
+pub use dialect::Dialect;
 pub use error::RpcError;
 pub use protocol::ProtocolError;
+pub use server::{Listen, RpcServer, ServeError, ServerHandle, Serving};
 pub use transport::{Transport, TransportError};

@@ -172,6 +172,12 @@ pub enum ProtocolError {
     },
 }
 
+impl ProtocolError {
+    pub(crate) fn not_hello(message: &[u8]) -> Self {
+        Self::NotHello { received: message[..message.len().min(Hello::LEN)].to_vec() }
+    }
+}
+
 impl Hello {
     /// Its length.
     pub(crate) const LEN: usize = MAGIC.len() + 2;
@@ -195,10 +201,7 @@ impl Hello {
     pub(crate) fn decode(message: &[u8]) -> Result<Self, ProtocolError> {
         match message.strip_prefix(MAGIC) {
             Some(&[version, codec, ..]) => Ok(Self { version, codec }),
-            _ => {
-                let received = message[..message.len().min(Self::LEN)].to_vec();
-                Err(ProtocolError::NotHello { received })
-            }
+            _ => Err(ProtocolError::not_hello(message)),
         }
     }
 

@@ -55,6 +55,16 @@ impl Batch {
         written
     }
 
+    /// The place behind the last message, for [`rewind`](Self::rewind).
+    pub(crate) fn mark(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Takes back what has been added since the mark was taken; nothing may have been sent since.
+    pub(crate) fn rewind(&mut self, mark: usize) {
+        self.bytes.truncate(mark);
+    }
+
     /// Moves all messages of the other batch behind those of this one. Copies nothing if this one is empty.
     pub fn append(&mut self, other: &mut Batch) {
         if self.is_empty() {

@@ -1,4 +1,5 @@
-//! [`Connection`] as a transport: its messages are the messages, and a batch is written as it is.
+//! [`Connection`] as a transport: its messages are the messages, a batch is written as it is, and messages are handed out where
+//! they were received.
 
 use std::task::{Context, Poll, ready};
 
@@ -7,10 +8,13 @@ use crate::connection::frame::Message;
 use crate::connection::wire::{ReadHalf, WriteHalf};
 use crate::connection::{Connection, ConnectionError};
 
+/// What is given to an encrypted connection at a time, in bytes: a record.
+const PIECE: usize = 64 * 1024;
+
 impl Transport for Connection {
     fn split(self: Box<Self>) -> (Box<dyn SendMessages>, Box<dyn ReceiveMessages>) {
         let (write, read) = self.into_parts();
-        (Box::new(Sending(write)), Box::new(Receiving { half: read, current: None }))
+        (Box::new(Sending { half: write, sealing: 0 }), Box::new(Receiving { half: read, current: None }))
     }
 
     fn peer(&self) -> String {
@@ -18,24 +22,38 @@ impl Transport for Connection {
     }
 }
 
-struct Sending(WriteHalf);
+struct Sending {
+    half: WriteHalf,
+    /// How many bytes at the front of the batch the encrypted half has been given, and has not written yet.
+    sealing: usize,
+}
 
 impl SendMessages for Sending {
     fn poll_send(&mut self, cx: &mut Context<'_>, batch: &mut Batch) -> Poll<Result<(), TransportError>> {
-        loop {
-            ready!(self.0.poll_flush(cx)).map_err(transport_error)?;
-            if batch.is_empty() {
-                return Poll::Ready(Ok(()));
-            }
-            self.0.queue_raw(batch.frames());
-            batch.clear();
+        while !batch.is_empty() {
+            let sent = match self.half.is_encrypted() {
+                true => ready!(self.poll_seal(cx, batch.frames()))?,
+                false => ready!(self.half.poll_write(cx, batch.frames()))?,
+            };
+            batch.advance(sent);
         }
+        Poll::Ready(Ok(()))
     }
 
-    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
-        ready!(self.0.poll_flush(cx)).map_err(transport_error)?;
-        self.0.finish();
+    fn poll_close(&mut self, _: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+        self.half.finish();
         Poll::Ready(Ok(()))
+    }
+}
+
+impl Sending {
+    fn poll_seal(&mut self, cx: &mut Context<'_>, frames: &[u8]) -> Poll<Result<usize, ConnectionError>> {
+        if self.sealing == 0 {
+            self.sealing = frames.len().min(PIECE);
+            self.half.queue_raw(&frames[..self.sealing]);
+        }
+        ready!(self.half.poll_flush(cx))?;
+        Poll::Ready(Ok(std::mem::take(&mut self.sealing)))
     }
 }
 
@@ -48,14 +66,13 @@ struct Receiving {
 impl ReceiveMessages for Receiving {
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, TransportError>> {
         loop {
-            let is_ready = self.half.inbox().is_ready(usize::MAX);
-            if is_ready.map_err(|error| transport_error(error.into()))? {
+            if self.half.inbox().is_ready(usize::MAX).map_err(ConnectionError::from)? {
                 return Poll::Ready(Ok(true));
             }
             match ready!(self.half.poll_fill(cx)) {
                 Ok(()) => {}
                 Err(ConnectionError::Closed) => return Poll::Ready(Ok(false)),
-                Err(error) => return Poll::Ready(Err(transport_error(error))),
+                Err(error) => return Poll::Ready(Err(error.into())),
             }
         }
     }
@@ -67,12 +84,14 @@ impl ReceiveMessages for Receiving {
     }
 }
 
-fn transport_error(error: ConnectionError) -> TransportError {
-    match error {
-        ConnectionError::Io(source) => TransportError::Io(source),
-        error @ (ConnectionError::TooLong { .. } | ConnectionError::BadLength { .. } | ConnectionError::Record(_)) => {
-            TransportError::Protocol(error.into())
+impl From<ConnectionError> for TransportError {
+    fn from(error: ConnectionError) -> Self {
+        match error {
+            ConnectionError::Io(source) => Self::Io(source),
+            error @ (ConnectionError::TooLong { .. }
+            | ConnectionError::BadLength { .. }
+            | ConnectionError::Record(_)) => Self::Protocol(Box::new(error)),
+            error => Self::Other(Box::new(error)),
         }
-        error => TransportError::Other(error.into()),
     }
 }
