@@ -16,17 +16,15 @@
 //! A side that dies wakes nobody. The worker's death is seen by its pidfd and by the end of its socket; the parent's by
 //! the kernel's parent-death signal and by the end of the same socket.
 
-use std::hint;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
-use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::thread::futex;
 
-use super::{FrameReader, OutBuf};
+use super::{FrameReader, OutBuf, Patience};
 use crate::board::{Board, Dozer, FromWorker, Mapping, ToWorker, WorkerBoard};
 use crate::ring::{Consumer, Damaged, Doze, Need, Producer};
 
@@ -315,56 +313,6 @@ impl Bell {
             Ok(_) | Err(Errno::AGAIN) => Ok(()),
             Err(error) => Err(LinkError::Bell(error.into())),
         }
-    }
-}
-
-/// How long to look before going to sleep.
-///
-/// To look costs processor time, to be woken costs the one who wakes a system call, and the one who is woken up to some 40 µs
-/// on a processor that sleeps. So it pays to look for about as long as that if something is likely to come, and not at all
-/// otherwise; what was last time is the guess. On a single processor nobody else can act while this thread looks.
-#[derive(Debug)]
-pub struct Patience {
-    budget: Duration,
-    has_company: bool,
-}
-
-/// The longest look: about what being woken costs.
-const LONGEST_LOOK: Duration = Duration::from_micros(50);
-
-/// How often to look before others are offered the processor. Half a microsecond.
-const LOOKS: u32 = 16;
-
-impl Patience {
-    /// Of a side that expects something to come.
-    #[must_use]
-    pub fn new() -> Self {
-        let has_company = crate::limits::usable_processors() > 1;
-        Self { budget: if has_company { LONGEST_LOOK } else { Duration::ZERO }, has_company }
-    }
-
-    /// Waits until `is_there`: looks for some time, then calls `block`, which returns when it is.
-    pub fn wait(&mut self, is_there: impl Fn() -> bool, block: impl FnOnce()) {
-        let began = Instant::now();
-        while began.elapsed() < self.budget {
-            for _ in 0..LOOKS {
-                if is_there() {
-                    return;
-                }
-                hint::spin_loop();
-            }
-            std::thread::yield_now();
-        }
-        block();
-        // Would a longer look have found it?
-        let pays = self.has_company && began.elapsed() < 2 * LONGEST_LOOK;
-        self.budget = if pays { LONGEST_LOOK } else { self.budget / 4 };
-    }
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

@@ -10,6 +10,7 @@ mod fd;
 mod lane;
 mod link;
 mod out;
+mod patience;
 mod reader;
 
 #[cfg(test)]
@@ -18,8 +19,9 @@ mod tests;
 pub(crate) use fd::control_pair;
 pub use fd::{RecvFdError, recv_with_fds, send_with_fds};
 pub(crate) use lane::Lane;
-pub use link::{Bell, LinkError, ParentEnd, Patience, Sent, WorkerInput, WorkerOutput, bell, hush};
+pub use link::{Bell, LinkError, ParentEnd, Sent, WorkerInput, WorkerOutput, bell, hush};
 pub use out::{FrameWriter, OutBuf};
+pub use patience::Patience;
 pub use reader::{FrameError, FrameReader};
 
 /// Bytes of a frame's length field.
