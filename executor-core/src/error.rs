@@ -497,10 +497,20 @@ impl fmt::Display for DidYouMean<'_> {
 
 /// The name among `known` that is nearest to `name`, if one is near enough to be a typo of it.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    near(name, known).min().map(|(_, candidate)| candidate)
+}
+
+/// All names among `known` that are near enough to `name` for it to be a typo of them, the nearest first, at most three.
+pub fn nearest_names<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut near: Vec<_> = near(name, known).collect();
+    near.sort_unstable();
+    near.into_iter().map(|(_, candidate)| candidate).take(3).collect()
+}
+
+/// The near ones, each with its distance.
+fn near<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> impl Iterator<Item = (usize, &'a str)> {
     known
         .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= 1 + candidate.len().max(name.len()) / 3)
-        .min()
-        .map(|(_, candidate)| candidate)
+        .map(move |candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
+        .filter(move |(distance, candidate)| *distance <= 1 + candidate.len().max(name.len()) / 3)
 }

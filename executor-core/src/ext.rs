@@ -3,9 +3,10 @@
 use std::future::Future;
 use std::time::Duration;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserializer, Serialize};
 
+use crate::dynamic::{self, Dynamic, DynamicError};
 use crate::error::{TaskError, TrySubmitError};
 use crate::executor::Executor;
 use crate::map::{ChunkWith, Map, chunk};
@@ -84,6 +85,60 @@ pub trait ExecutorExt: Executor {
         R: Serialize + DeserializeOwned + Send + 'static,
     {
         submit_body(self, NamedCall::new(name), arg, None)
+    }
+
+    /// As [`call`](Self::call), for callers that know the types of the function as little as those of what they pass on to
+    /// it: servers of remote calls, scripting languages.
+    ///
+    /// The argument is deserialised here, on the caller's thread, from any format (of a tuple it asks for a tuple, of a struct
+    /// for a struct, and so on), and the result is there as something that serialises into any format. In between, the task
+    /// is as any other: on this executor's workers, whatever they are, in the same build as this one. Use
+    /// [`registered_names`](crate::registered_names) for the names.
+    ///
+    /// # Errors
+    ///
+    /// [`DynamicError`] if there is no such function in this program or the argument does not fit; nothing is then submitted.
+    /// What is wrong later comes out of the future.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use executor_core::{ExecutorExt, Serial, register};
+    ///
+    /// register! { "scale" => |(factor, values): (f64, Vec<f64>)| values.iter().map(|it| factor * it).collect::<Vec<_>>() }
+    ///
+    /// let ex = Serial::new();
+    /// let result = ex.call_dynamic("scale", &mut serde_json::Deserializer::from_str("[2, [0.5, 1.5]]"))?.wait()?;
+    /// assert_eq!(serde_json::to_string(&result)?, "[1.0,3.0]");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    fn call_dynamic<'de, D>(&self, name: &str, arg: D) -> Result<TaskFuture<Dynamic>, DynamicError>
+    where
+        D: Deserializer<'de>,
+    {
+        self.call_dynamic_with(name, arg, TaskOptions::default())
+    }
+
+    /// As [`call_dynamic`](Self::call_dynamic), with what [`TaskBuilder`] sets for other tasks.
+    ///
+    /// # Errors
+    ///
+    /// As `call_dynamic`.
+    fn call_dynamic_with<'de, D>(
+        &self,
+        name: &str,
+        arg: D,
+        options: TaskOptions,
+    ) -> Result<TaskFuture<Dynamic>, DynamicError>
+    where
+        D: Deserializer<'de>,
+    {
+        let (job, future) = dynamic::call(name, arg)?;
+        job.set_options(options);
+        if let Err(rejected) = self.submit_job(job) {
+            rejected.fail();
+        }
+        Ok(future)
     }
 
     /// A task with options; see [`TaskBuilder`].

@@ -29,6 +29,7 @@ mod config;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod context;
+mod dynamic;
 mod error;
 mod executor;
 mod ext;
@@ -51,7 +52,8 @@ pub use codec::{decode_plain, decode_value, encode_plain, encode_value};
 pub use combine::{AsCompleted, AsCompletedIter, ReturnWhen, Waited, as_completed, wait};
 pub use config::{Config, Options, Scheme};
 pub use context::{Context, Host, context, set_thread_host};
-pub use error::{OpenError, Rejected, TaskError, TrySubmitError, WorkerLoss, nearest};
+pub use dynamic::{Dynamic, DynamicError};
+pub use error::{OpenError, Rejected, TaskError, TrySubmitError, WorkerLoss, nearest, nearest_names};
 pub use executor::{Capabilities, Executor, Shutdown, Stats};
 pub use ext::{ExecutorExt, TaskBuilder};
 pub use identity::{BuildId, Invocation, Target, build_id, registered_names};
@@ -67,6 +69,7 @@ pub use task::{
 /// What [`register!`] expands to. Not part of the interface.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::dynamic::job;
     pub use crate::identity::{RegisteredTask, call_function};
     pub use inventory;
 }

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::lab::{Lab, error, outcome, value};
 use super::list;
+use crate::dynamic::DynamicError;
 use crate::error::TaskError;
-use crate::executor::Executor;
+use crate::executor::{Executor, Shutdown};
 use crate::ext::ExecutorExt;
 
 list![
@@ -22,6 +23,9 @@ list![
     ten_thousand_tasks_from_many_threads_each_get_their_answer,
     a_task_is_named_by_its_options,
     registered_functions_are_called_by_name,
+    registered_functions_are_called_with_arguments_of_any_format,
+    what_cannot_be_called_by_name_is_refused_before_it_is_submitted,
+    a_call_with_an_argument_of_any_format_is_rejected_after_the_shutdown,
     an_unknown_name_fails_its_own_future_and_says_what_is_known,
     a_broadcast_runs_once_on_each_worker,
     an_executor_is_ready_when_it_has_workers_and_room,
@@ -161,6 +165,53 @@ fn registered_functions_are_called_by_name(lab: &Lab) {
         TaskError::Panicked { message, .. } => assert_eq!(message, "on purpose"),
         other => panic!("a panic was expected, not: {other}"),
     }
+}
+
+fn json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).expect("it is JSON")
+}
+
+fn registered_functions_are_called_with_arguments_of_any_format(lab: &Lab) {
+    let ex = lab.open(&[]);
+    let call = |name: &str, arg: &str| ex.call_dynamic(name, json(arg)).expect("it fits");
+    let double = call("conformance::double", "21");
+    let joined = call("conformance::join", r#"["a", "b"]"#);
+    let failed = call("conformance::fail", r#""on purpose""#);
+    assert_eq!(serde_json::to_string(&value(double)).unwrap(), "42");
+    assert_eq!(serde_json::to_string(&value(joined)).unwrap(), r#""ab""#);
+    match failed.wait() {
+        Err(TaskError::Panicked { message, .. }) => assert_eq!(message, "on purpose"),
+        other => panic!("a panic was expected, not: {other:?}"),
+    }
+}
+
+fn what_cannot_be_called_by_name_is_refused_before_it_is_submitted(lab: &Lab) {
+    let ex = lab.open(&[]);
+    match ex.call_dynamic("conformance::duoble", json("1")) {
+        Err(DynamicError::UnknownName { name, nearest }) => {
+            assert_eq!(name, "conformance::duoble");
+            assert_eq!(nearest.first().map(String::as_str), Some("conformance::double"), "{nearest:?}");
+        }
+        other => panic!("UnknownName was expected, not: {other:?}"),
+    }
+    for (name, arg) in
+        [("conformance::double", r#""x""#), ("conformance::join", r#"["a"]"#), ("conformance::join", "{}")]
+    {
+        match ex.call_dynamic(name, json(arg)) {
+            Err(DynamicError::BadArgument { name: function, message }) => {
+                assert_eq!(function, name);
+                assert!(message.contains("invalid"), "{message}");
+            }
+            other => panic!("BadArgument was expected, not: {other:?}"),
+        }
+    }
+}
+
+fn a_call_with_an_argument_of_any_format_is_rejected_after_the_shutdown(lab: &Lab) {
+    let ex = lab.open(&[]);
+    block_on(ex.shutdown(Shutdown::Drain));
+    let late = ex.call_dynamic("conformance::double", json("1")).expect("it fits");
+    assert!(matches!(late.wait(), Err(TaskError::Closed)), "it is rejected as any other");
 }
 
 fn an_unknown_name_fails_its_own_future_and_says_what_is_known(lab: &Lab) {

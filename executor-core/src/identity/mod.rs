@@ -34,8 +34,8 @@ use serde::{Deserialize, Serialize};
 
 pub use build_id::{BuildId, build_id};
 pub(crate) use descriptor::WireBody;
-pub(crate) use registry::call_registered;
 pub use registry::{RegisteredTask, call_function, registered_names};
+pub(crate) use registry::{call_registered, registered};
 
 use crate::error::TaskError;
 use crate::parcel::{Outlet, Parcel};

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::dynamic::DynamicJob;
 use crate::error::{TaskError, nearest};
 use crate::parcel::{Outlet, Parcel};
 use crate::task::run_encoded;
@@ -15,6 +16,7 @@ pub struct RegisteredTask {
     name: &'static str,
     place: &'static str,
     call: fn(Parcel<'_>, &mut Outlet<'_>) -> Result<(), TaskError>,
+    pub(crate) job: DynamicJob,
 }
 
 inventory::collect!(RegisteredTask);
@@ -26,12 +28,14 @@ impl RegisteredTask {
         name: &'static str,
         place: &'static str,
         call: fn(Parcel<'_>, &mut Outlet<'_>) -> Result<(), TaskError>,
+        job: DynamicJob,
     ) -> Self {
-        Self { name, place, call }
+        Self { name, place, call, job }
     }
 }
 
-/// Makes functions known by name, so that `call("name", arg)` finds them in any build of the program.
+/// Makes functions known by name, so that `call("name", arg)` finds them in any build of the program, and
+/// [`call_dynamic`](crate::ExecutorExt::call_dynamic) without knowing their types.
 ///
 /// The function takes one serialisable argument (a tuple for several) and gives a serialisable result. A crate
 /// that only registers functions must be referred to by the program (`use my_tasks as _;`), or the linker leaves it out.
@@ -59,6 +63,7 @@ macro_rules! register {
                     $name,
                     concat!(file!(), ":", line!()),
                     |arg, out| $crate::__private::call_function($function, arg, out),
+                    |arg| $crate::__private::job($function, arg),
                 )
             }
         };)+
@@ -102,6 +107,11 @@ fn registry() -> &'static BTreeMap<&'static str, &'static RegisteredTask> {
 /// If two functions are registered under one name.
 pub fn registered_names() -> impl Iterator<Item = &'static str> {
     registry().keys().copied()
+}
+
+/// The function of this name.
+pub(crate) fn registered(name: &str) -> Option<&'static RegisteredTask> {
+    registry().get(name).copied()
 }
 
 /// Calls a registered function with a serialised argument; the serialised result is appended to `out`.

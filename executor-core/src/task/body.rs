@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 
 use crate::attachment;
 use crate::codec;
+use crate::dynamic::Dynamic;
 use crate::error::TaskError;
 use crate::identity::{self, Invocation, Target, WireBody};
 use crate::panic;
@@ -97,6 +98,28 @@ pub(crate) fn run_encoded<A: Value, R: Value>(
 fn decode_arg<A: Value>(arg: Parcel<'_>) -> Result<A, TaskError> {
     let Parcel { bytes, mut attachments } = arg;
     parcel::open(&mut attachments, || codec::decode_arg(&bytes))
+}
+
+/// `fn(A) -> R`, for a caller that does not know `R`. Elsewhere it is entered as [`Call`].
+pub(crate) struct DynamicCall<A, R>(pub(crate) fn(A) -> R);
+
+impl<A: Value, R: Value> Body for DynamicCall<A, R> {
+    type Arg = A;
+    type Out = Dynamic;
+    const IS_ASYNC: bool = false;
+
+    fn start(&self, arg: A) -> Started<Dynamic> {
+        Started::Ready(Dynamic::new((self.0)(arg)))
+    }
+    fn target(&self) -> Result<Target, TaskError> {
+        Call(self.0).target()
+    }
+    fn encode_arg(arg: &A, out: &mut Buffer<'_>) -> Result<(), TaskError> {
+        codec::encode_arg_into(arg, out)
+    }
+    fn decode_out(bytes: &[u8]) -> Result<Dynamic, TaskError> {
+        codec::decode_result::<R>(bytes).map(Dynamic::new)
+    }
 }
 
 /// `fn(A) -> Fut`: the body is a future.

@@ -45,7 +45,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use body::{AsyncCall, Body, Call, CallOnce, NamedCall, Started, Value, run_encoded};
+pub(crate) use body::{AsyncCall, Body, Call, CallOnce, DynamicCall, NamedCall, Started, Value, run_encoded};
 pub(crate) use cell::Ref;
 pub use future::{TaskFuture, TaskStatus};
 pub use job::{Job, JobHandle, Notice, RelayHandle, RelaySink, Relayed, RunOutcome};
