@@ -11,9 +11,10 @@ mod bounded;
 mod tests;
 
 use std::any::{Any, TypeId};
+use std::marker::PhantomData;
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, DeserializeSeed};
 
 use crate::blob;
 use crate::error::TaskError;
@@ -147,8 +148,25 @@ pub fn decode_plain<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     from_bytes(bytes)
 }
 
+/// As [`decode_plain`], of what the seed says.
+///
+/// # Errors
+///
+/// As there.
+#[doc(hidden)]
+pub fn decode_plain_seed<'de, S: DeserializeSeed<'de>>(
+    seed: S,
+    bytes: &'de [u8],
+) -> Result<S::Value, String> {
+    seed_from_bytes(seed, bytes)
+}
+
 fn from_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
-    let message = bounded::Message::<T>::of(bytes.len());
+    seed_from_bytes(PhantomData::<T>, bytes)
+}
+
+fn seed_from_bytes<'de, S: DeserializeSeed<'de>>(seed: S, bytes: &'de [u8]) -> Result<S::Value, String> {
+    let message = bounded::Message::of(bytes.len(), seed);
     // The decoder allocates for a length before it finds out that the bytes are not there, so that few bytes must not
     // announce many. Its limit is a constant; hence the steps.
     let decoded = match bytes.len() {

@@ -48,7 +48,7 @@ pub mod worker;
 pub use blob::{Allocate, Blob, BlobMut, Memory, MemoryMut, set_allocator};
 pub use codec::{CODEC_ID, LIMIT as CODEC_LIMIT};
 #[doc(hidden)]
-pub use codec::{decode_plain, decode_value, encode_plain, encode_value};
+pub use codec::{decode_plain, decode_plain_seed, decode_value, encode_plain, encode_value};
 pub use combine::{AsCompleted, AsCompletedIter, ReturnWhen, Waited, as_completed, wait};
 pub use config::{Config, Options, Scheme};
 pub use context::{Context, Host, context, set_thread_host};

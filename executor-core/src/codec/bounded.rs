@@ -7,11 +7,9 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::marker::PhantomData;
 
 use serde::de::{
-    Deserialize, DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess,
-    Visitor,
+    DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
 
 /// How many elements that take no bytes a message may have: some 20 ms of them.
@@ -37,29 +35,29 @@ impl Budget {
     }
 }
 
-/// Deserialises a `T` from a message that may claim so many elements.
-pub(super) struct Message<T> {
+/// Deserialises what the seed says from a message that may claim so many elements.
+pub(super) struct Message<S> {
     budget: u64,
-    _value: PhantomData<T>,
+    seed: S,
 }
 
-impl<T> Message<T> {
+impl<S> Message<S> {
     /// Of a message of so many bytes.
-    pub(super) fn of(bytes: usize) -> Self {
-        Self::with_budget((bytes as u64).saturating_add(FREE))
+    pub(super) fn of(bytes: usize, seed: S) -> Self {
+        Self::with_budget((bytes as u64).saturating_add(FREE), seed)
     }
 
-    pub(super) fn with_budget(budget: u64) -> Self {
-        Self { budget, _value: PhantomData }
+    pub(super) fn with_budget(budget: u64, seed: S) -> Self {
+        Self { budget, seed }
     }
 }
 
-impl<'de, T: Deserialize<'de>> DeserializeSeed<'de> for Message<T> {
-    type Value = T;
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Message<S> {
+    type Value = S::Value;
     #[inline]
-    fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<T, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<S::Value, D::Error> {
         let budget = Budget(Cell::new(self.budget));
-        T::deserialize(Bounded { inner, budget: &budget, claims: false })
+        self.seed.deserialize(Bounded { inner, budget: &budget, claims: false })
     }
 }
 

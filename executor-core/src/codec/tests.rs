@@ -180,7 +180,7 @@ proptest! {
     fn no_message_of_ours_claims_too_much(lists in prop::collection::vec(prop::collection::vec(
         prop::collection::btree_map(any::<u8>(), prop::collection::vec(any::<Option<bool>>(), 0..5), 0..5), 0..5), 0..50)) {
         let bytes = encoded(&lists);
-        let message = bounded::Message::with_budget(bytes.len() as u64);
+        let message = bounded::Message::with_budget(bytes.len() as u64, PhantomData);
         let (value, _): (Lists, usize) = bincode::serde::seed_decode_from_slice(message, &bytes, config::<LIMIT>()).expect("no claim is refused");
         prop_assert_eq!(lists, value);
     }
