@@ -8,7 +8,7 @@
 //! | [`transport`] | the trait of what calls travel on |
 //! | `dialect` | the four ways in which calls and answers are written |
 //! | `handler` | functions that can be called, and where they run |
-//! | `server` | [`RpcServer`]: peers, their calls in flight, stopping |
+//! | `server`, `signals` | [`RpcServer`]: peers, their calls in flight, stopping |
 //! | `error` | [`RpcError`] |
 //! | `zeromq` | the transports of ZeroMQ (feature `zeromq`) |
 
@@ -19,6 +19,7 @@ mod handler;
 #[allow(dead_code, reason = "the client uses the other half")]
 pub(crate) mod protocol;
 mod server;
+mod signals;
 pub mod transport;
 #[cfg(feature = "zeromq")]
 pub mod zeromq;

@@ -208,7 +208,7 @@ impl Args<'_> {
 }
 
 /// A value that is all of the arguments.
-fn positional(value: Object) -> Arguments {
+pub(crate) fn positional(value: Object) -> Arguments {
     let positional = match value {
         Object::Tuple(items) | Object::List(items) => items,
         Object::None => Vec::new(),

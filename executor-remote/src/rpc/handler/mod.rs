@@ -44,11 +44,13 @@ use crate::object::{Exception, Object};
 
 mod executor;
 mod pace;
+mod registered;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use executor::on_executor;
 pub(crate) use pace::{Pace, Place};
+pub(crate) use registered::Registered;
 
 /// A function that can be called.
 pub(crate) trait Handler: Send + Sync + 'static {
@@ -182,23 +184,31 @@ where
     O: Outcome + 'static,
 {
     fn begin(&self, args: Args<'_>, form: &Form, batch: &mut Batch) -> Begun {
-        let mut running = None;
-        answer(form, batch, |batch| {
-            let future = match args.decode() {
-                Ok(args) => Box::pin((self.function)(args)),
-                Err(fault) => return form.write_fault(&fault, batch),
-            };
-            let mut polled = Polled(future);
-            // Whoever it registers now is woken in vain: as a task it is polled again at once.
-            let mut cx = Context::from_waker(Waker::noop());
-            if polled.poll_uncaught(&mut cx, form, batch).is_pending() {
-                running = Some(polled);
-            }
-        });
-        match running {
-            Some(running) => Begun::Pending(Box::new(running)),
-            None => Begun::Answered,
+        begin_future(form, batch, || args.decode().map(|args| (self.function)(args)))
+    }
+}
+
+/// Begins a call whose outcome is that of a future, if there is one.
+fn begin_future<Fut>(form: &Form, batch: &mut Batch, future: impl FnOnce() -> Result<Fut, Fault>) -> Begun
+where
+    Fut: Future<Output: Outcome> + Send + 'static,
+{
+    let mut running = None;
+    answer(form, batch, |batch| {
+        let future = match future() {
+            Ok(future) => Box::pin(future),
+            Err(fault) => return form.write_fault(&fault, batch),
+        };
+        let mut polled = Polled(future);
+        // Whoever it registers now is woken in vain: as a task it is polled again at once.
+        let mut cx = Context::from_waker(Waker::noop());
+        if polled.poll_uncaught(&mut cx, form, batch).is_pending() {
+            running = Some(polled);
         }
+    });
+    match running {
+        Some(running) => Begun::Pending(Box::new(running)),
+        None => Begun::Answered,
     }
 }
 

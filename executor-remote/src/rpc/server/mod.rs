@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::dialect::Dialect;
-use super::handler::{AsyncFunction, Function, Handler, Plain, on_executor};
+use super::handler::{AsyncFunction, Function, Handler, Plain, Registered, on_executor};
 use super::transport::{Transport, TransportError};
 use control::Control;
 use registry::{Config, Registry};
@@ -36,7 +36,7 @@ mod tests;
 /// | [`register`](Self::register), [`register_fallible`](Self::register_fallible) | compute | where the call was read, once they have been seen to be quick (below 50 µs); else on a thread that may block |
 /// | [`register_blocking`](Self::register_blocking), [`register_blocking_fallible`](Self::register_blocking_fallible) | wait for other calls, or lock for long | on a thread that may block, always |
 /// | [`register_async`](Self::register_async), [`register_async_fallible`](Self::register_async_fallible) | wait without a thread | on this crate's own tokio runtime |
-/// | [`register_on`](Self::register_on) | compute for long | on an executor |
+/// | [`register_on`](Self::register_on), [`register_all`](Self::register_all) | compute for long | on an executor |
 ///
 /// A handler that fails, panics, or does not take the arguments it is given, costs the one call. A name that is registered again
 /// has the later handler. Names are at most 255 bytes.
@@ -181,6 +181,33 @@ impl RpcServer {
         R: Serialize + DeserializeOwned + Send + 'static,
     {
         self.with(name, on_executor(executor, function))
+    }
+
+    /// Registers all functions that [`register!`](executor_core::register) has made known in this program, under their names. Their
+    /// calls are tasks of an executor. A call that is cancelled cancels its task.
+    ///
+    /// # Panics
+    ///
+    /// If two functions are registered under one name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use executor_core::{Serial, register};
+    /// use executor_remote::rpc::RpcServer;
+    ///
+    /// register! { "cube" => |x: i64| x * x * x }
+    ///
+    /// let server = RpcServer::new().register_all(Arc::new(Serial::new()));
+    /// assert!(format!("{server:?}").contains("cube"));
+    /// ```
+    pub fn register_all(self, executor: Arc<dyn Executor>) -> Self {
+        let mut server = self;
+        for name in executor_core::registered_names() {
+            server = server.with(name, Registered::new(name, executor.clone()));
+        }
+        server
     }
 
     /// Fixes the dialect of all peers. Default: each peer's first message tells.
