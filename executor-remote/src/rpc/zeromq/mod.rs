@@ -24,6 +24,31 @@
 //! peer, and a peer that does not read its answers stops nobody else; but the crate `zeromq` reserves memory for a frame as
 //! soon as its length is announced. Where other users of the machine are not trusted, a Unix socket with an authkey
 //! ([`connection`](crate::connection)) is the way.
+//!
+//! # Examples
+//!
+//! ```
+//! use executor_remote::rpc::RpcServer;
+//! use executor_remote::rpc::zeromq::Router;
+//!
+//! # futures::executor::block_on(async {
+//! // In Python, with pyzmq and msgpack:
+//! //     socket = zmq.Context().socket(zmq.REQ)
+//! //     socket.connect("tcp://127.0.0.1:5555")
+//! //     socket.send(msgpack.packb([0, 1, "add", [2, 3]]))
+//! //     kind, id, error, value = msgpack.unpackb(socket.recv())
+//! # let address = "tcp://127.0.0.1:0";
+//! # /*
+//! let address = "tcp://127.0.0.1:5555";
+//! # */
+//! let router = Router::bind(address).await?;
+//! let serving = RpcServer::new().register("add", |(x, y): (i64, i64)| x + y).serve(router);
+//! # serving.handle().stop();
+//! serving.await?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;

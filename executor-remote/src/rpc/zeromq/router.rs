@@ -18,7 +18,11 @@ use super::outgoing::Outgoing;
 use super::room::{Charge, Room};
 use super::{OVERHEAD, ZeroMqError, loopback};
 use crate::io_runtime;
-use crate::rpc::transport::{ReceiveMessages, SendMessages, Transport, TransportError};
+use crate::object::Codec;
+use crate::rpc::dialect::{self, Dialect, Fault, Wish};
+use crate::rpc::protocol::FailureKind;
+use crate::rpc::server::Listen;
+use crate::rpc::transport::{Batch, ReceiveMessages, SendMessages, Transport, TransportError};
 
 /// How many peers a socket tells apart. One more, and the one that has been silent for longest is forgotten, as if it had
 /// closed its connection.
@@ -95,6 +99,12 @@ impl Router {
     /// Dropping the future loses no peer.
     pub async fn accept(&mut self) -> Result<Peer, TransportError> {
         self.accepted.recv().await.ok_or_else(|| TransportError::Other("the socket is closed".into()))
+    }
+}
+
+impl Listen for Router {
+    async fn accept(&mut self) -> Result<Box<dyn Transport>, TransportError> {
+        Router::accept(self).await.map(|peer| Box::new(peer) as Box<dyn Transport>)
     }
 }
 
@@ -276,52 +286,45 @@ impl Switch {
     }
 }
 
-/// The answer to a call of MessagePack-RPC for which there is no room, if it is one.
+/// The answer to a call for which there is no room, if it is one of a dialect that tells calls apart.
 fn refusal(call: &[u8]) -> Option<Vec<u8>> {
-    const REASON: &[u8] = b"too many calls are waiting in the server: read some answers first";
-    let [0x94, 0x00, id @ ..] = call else { return None };
-    let id_len = match id.first()? {
-        0x00..=0x7f => 1,
-        0xcc => 2,
-        0xcd => 3,
-        0xce => 5,
-        0xcf => 9,
-        _ => return None,
-    };
-    let mut answer = vec![0x94, 0x01];
-    answer.extend_from_slice(id.get(..id_len)?);
-    answer.extend_from_slice(&[0xd9, REASON.len() as u8]);
-    answer.extend_from_slice(REASON);
-    answer.push(0xc0);
-    Some(answer)
+    const REASON: &str = "too many calls wait in the server; read some answers first";
+    let dialect = Dialect::of_first_message(call)?;
+    if !matches!(dialect, Dialect::MessagePackRpc | Dialect::JsonRpc) {
+        return None;
+    }
+    let Ok(Wish::Call(request)) = dialect::read(dialect, Codec::default(), call) else { return None };
+    let mut answers = Batch::new();
+    request.form.write_fault(&Fault::new(FailureKind::Executor, REASON), &mut answers);
+    answers.pop().map(<[u8]>::to_vec)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::refusal;
 
     #[test]
     fn a_refusal_is_an_answer_to_the_call_of_that_id() {
-        for id in [0u64, 127, 128, 255, 256, 65_535, 65_536, 1 << 32, u64::MAX] {
+        for id in [0u64, 127, 128, 65_536, 1 << 32] {
             let call = rmp_serde::to_vec(&(0u8, id, "add", (1, 2))).unwrap();
-            let answer: (u8, u64, String, Option<u8>) =
+            let answer: (u8, u64, HashMap<String, serde_json::Value>, Option<u8>) =
                 rmp_serde::from_slice(&refusal(&call).unwrap()).unwrap();
             assert_eq!((answer.0, answer.1, answer.3), (1, id, None));
-            assert!(answer.2.contains("too many calls"));
+            assert!(answer.2["message"].as_str().unwrap().contains("too many calls"));
         }
+        let call = br#"{"jsonrpc": "2.0", "method": "add", "params": [1, 2], "id": "seven"}"#;
+        let answer: serde_json::Value = serde_json::from_slice(&refusal(call).unwrap()).unwrap();
+        assert_eq!(answer["id"], "seven");
+        assert!(answer["error"]["message"].as_str().unwrap().contains("too many calls"));
     }
 
     #[test]
-    fn what_is_no_call_has_no_refusal() {
-        for bytes in [
-            &b""[..],
-            b"\x94",
-            b"\x94\x00",
-            b"\x94\x00\xcf\x00",
-            b"\x93\x02\xa1a\x90",
-            b"{}",
-            b"\x94\x00\xc0",
-        ] {
+    fn what_waits_for_no_answer_has_no_refusal() {
+        for bytes in
+            [&b""[..], b"\x94", b"\x94\x00", b"\x94\x00\xcf\x00", b"\x93\x02\xa1a\x90", b"{}", b"\x80\x04N."]
+        {
             assert_eq!(refusal(bytes), None, "{bytes:?}");
         }
     }
