@@ -121,14 +121,14 @@ def measure_roundtrip_paused(pool, request):
 
 def round_trips(once, trips, pause=lambda: None):
     """Times `once` again and again after a warm-up; the pause before each is not timed."""
-    micros = []
-    for x in range(-(trips // 10), trips):
+    micros, warm_up = [], trips // 10
+    for x in range(warm_up + trips):
         pause()
         begun = time.perf_counter()
         result = once(x)
         elapsed = time.perf_counter() - begun
         assert result == x, "wrong result"
-        if x >= 0:
+        if x >= warm_up:
             micros.append(elapsed * 1e6)
     micros.sort()
     return [quantile(micros, 0.50), quantile(micros, 0.99)]

@@ -44,12 +44,7 @@ const GOALS: &[Goal] = &[
     process(Workload::BlobInPlace, Metric::GibPerSecond, AtLeast(0.8, "limit-in-place")),
     process(Workload::Shared, Metric::MemoryRatio, Below(1.3)),
     process(Workload::Startup, Metric::FirstResultMs, AtMost(4.0, "limit-true")),
-    Goal {
-        subject: PROCESS_OF_EIGHT,
-        workload: Workload::Startup8,
-        metric: Metric::FirstResultMs,
-        wanted: AtMost(10.0, "limit-true"),
-    },
+    goal(PROCESS_OF_EIGHT, Workload::Startup8, Metric::FirstResultMs, AtMost(10.0, "limit-true")),
     process(Workload::Idle, Metric::CpuPercent, Below(0.1)),
     // A thread that something wakes in a period of up to five seconds would show.
     process(Workload::Idle, Metric::WakeupsPerSecond, Below(0.1)),
@@ -58,10 +53,17 @@ const GOALS: &[Goal] = &[
     process(Workload::Lock, Metric::UncontendedNs, AtMost(0.2, "python-lock")),
     process(Workload::Lock, Metric::ContendedPerSecond, AtLeast(2.0, "python-lock")),
     process(Workload::Value, Metric::IncrementsPerSecond, AtLeast(20.0, "python-value")),
+    goal("connection-unix", Workload::Connection, Metric::P50Us, AtMost(1.15, "limit-socketpair")),
+    goal("connection-tcp", Workload::Connection, Metric::P50Us, AtMost(1.15, "limit-tcp")),
+    goal("rpc-from-python", Workload::Rpc, Metric::CallsPerSecond, AtLeast(1.5, "python-rpc")),
 ];
 
 const fn process(workload: Workload, metric: Metric, wanted: Wanted) -> Goal {
-    Goal { subject: PROCESS, workload, metric, wanted }
+    goal(PROCESS, workload, metric, wanted)
+}
+
+const fn goal(subject: &'static str, workload: Workload, metric: Metric, wanted: Wanted) -> Goal {
+    Goal { subject, workload, metric, wanted }
 }
 
 /// The goals of which this run has all that is needed, and whether they are reached; nothing if there is none.

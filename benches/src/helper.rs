@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 
 use crate::subject::BenchError;
 use crate::subjects::limits::{self, Wait};
-use crate::subjects::{tarpc_peer, tcp_agent};
+use crate::subjects::{ours, tarpc_peer, tcp_agent};
 
 /// The hidden first argument of a helper; the role follows.
 pub const HELPER: &str = "__helper";
@@ -29,6 +29,10 @@ pub enum Role {
     TarpcServer,
     /// Our agent, on a port that it prints.
     Agent,
+    /// Sends back objects through our connection, at an address that it prints.
+    ConnectionEcho,
+    /// Our RPC server, on a port that it prints.
+    RpcServer,
     /// The other end of rings whose sides spin.
     SpinningRing,
     /// The other end of rings whose sides sleep.
@@ -38,12 +42,14 @@ pub enum Role {
 }
 
 impl Role {
-    const ALL: [Role; 8] = [
+    const ALL: [Role; 10] = [
         Role::EchoPing,
         Role::EchoPayload,
         Role::TokioEcho,
         Role::TarpcServer,
         Role::Agent,
+        Role::ConnectionEcho,
+        Role::RpcServer,
         Role::SpinningRing,
         Role::FutexRing,
         Role::InPlace,
@@ -56,6 +62,8 @@ impl Role {
             Role::TokioEcho => "tokio-echo",
             Role::TarpcServer => "tarpc-server",
             Role::Agent => "agent",
+            Role::ConnectionEcho => "connection-echo",
+            Role::RpcServer => "rpc-server",
             Role::SpinningRing => "spinning-ring",
             Role::FutexRing => "futex-ring",
             Role::InPlace => "in-place",
@@ -80,6 +88,8 @@ impl Role {
             Role::TokioEcho => limits::serve_tokio(stdin),
             Role::TarpcServer => tarpc_peer::serve_until_end_of(stdin),
             Role::Agent => tcp_agent::serve_until_end_of(stdin),
+            Role::ConnectionEcho => ours::serve_connection(stdin),
+            Role::RpcServer => ours::serve_rpc(stdin),
             Role::SpinningRing => limits::serve_ring(Wait::Spin, stdin.as_fd()),
             Role::FutexRing => limits::serve_ring(Wait::Futex, stdin.as_fd()),
             Role::InPlace => limits::serve_in_place(stdin.as_fd()),

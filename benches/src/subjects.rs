@@ -7,7 +7,7 @@ use limits::Wait;
 
 mod affinity;
 pub mod limits;
-mod ours;
+pub mod ours;
 mod procspawn_pool;
 mod python;
 mod rayon_iter;
@@ -28,6 +28,7 @@ pub fn all() -> Vec<Box<dyn Subject>> {
         spawn_blocking::subject(),
         ours::process(),
         ours::process_of_eight(),
+        ours::connection_unix(),
         procspawn_pool::subject(),
         python::process_pool(),
         python::multiprocessing_pool(),
@@ -42,6 +43,8 @@ pub fn all() -> Vec<Box<dyn Subject>> {
         limits::in_place(),
         limits::command(),
         tcp_agent::subject(),
+        ours::connection_tcp(),
+        ours::rpc_from_python(),
         tarpc_peer::subject(),
         python::connection_tcp(),
         python::rpc(),

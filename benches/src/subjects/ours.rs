@@ -11,12 +11,22 @@ use crate::pool;
 use crate::subject::{BenchError, Family, Handle, Pool, Sample, Side, Subject};
 use crate::workload::{self, Scale, Speed, WORKERS, Workload};
 
+mod connection;
 mod large;
+mod rpc;
 mod toolbox;
+
+pub use connection::{
+    serve_until_end_of as serve_connection, tcp as connection_tcp, unix as connection_unix,
+};
+pub use rpc::{from_python as rpc_from_python, serve_until_end_of as serve_rpc};
 
 /// Their URLs, without the number of workers.
 const THREAD: &str = "thread://";
 const PROCESS: &str = "process://";
+
+/// The key of those who talk to other programs; `python/peers.py` has the same.
+const AUTHKEY: &str = "secret";
 
 pub fn thread() -> Box<dyn Subject> {
     Box::new(PoolSubject {

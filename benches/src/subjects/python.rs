@@ -67,7 +67,7 @@ pub fn manager() -> Box<dyn Subject> {
 }
 
 /// What Python measures.
-struct Python {
+pub struct Python {
     name: &'static str,
     family: Family,
     workloads: &'static [Workload],
@@ -76,7 +76,7 @@ struct Python {
 }
 
 impl Python {
-    fn new(name: &'static str, family: Family, workloads: &'static [Workload]) -> Self {
+    pub fn new(name: &'static str, family: Family, workloads: &'static [Workload]) -> Self {
         Self { name, family, workloads, map_items: 0 }
     }
 }
@@ -141,7 +141,7 @@ pub fn available() -> Result<(), String> {
 
 impl Python {
     /// Measures once; a server that is not Python's own listens at `address`.
-    fn sample_of(
+    pub fn sample_of(
         &self,
         workload: Workload,
         quick: bool,

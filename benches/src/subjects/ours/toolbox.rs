@@ -89,7 +89,7 @@ fn take_and_release(lock: &Lock, times: u64) {
 }
 
 fn take_until((lock, begin, end): (Lock, Duration, Duration)) -> u64 {
-    repeat(begin, end, || take_and_release(&lock, BATCH))
+    repeat(begin, end, BATCH, || take_and_release(&lock, BATCH))
 }
 
 /// Counts from both workers under the lock, by a read and a write that lose a count when both do it at once.
@@ -103,7 +103,7 @@ fn check_exclusion(executor: &Arc<dyn Executor>, lock: &Lock) -> Result<(), Benc
 }
 
 fn count_until((lock, count, begin, end): (Lock, Value<u64>, Duration, Duration)) -> u64 {
-    repeat(begin, end, || {
+    repeat(begin, end, BATCH, || {
         for _ in 0..BATCH {
             let guard = lock.lock().expect("no holder dies");
             count.store(count.load() + 1);
@@ -122,7 +122,7 @@ pub fn value(executor: &Arc<dyn Executor>, scale: Scale) -> Result<Sample, Bench
 }
 
 fn increment_until((value, begin, end): (Value<i64>, Duration, Duration)) -> u64 {
-    repeat(begin, end, || {
+    repeat(begin, end, BATCH, || {
         for _ in 0..BATCH {
             value.fetch_add(1);
         }
@@ -133,7 +133,10 @@ fn increment_until((value, begin, end): (Value<i64>, Duration, Duration)) -> u64
 const BATCH: u64 = 100;
 
 /// Starts a task on each worker, which begins at the time that it is given; the sum of what they give.
-fn contend(time: Duration, start: impl Fn(Duration) -> executor::TaskFuture<u64>) -> Result<u64, BenchError> {
+pub fn contend(
+    time: Duration,
+    start: impl Fn(Duration) -> executor::TaskFuture<u64>,
+) -> Result<u64, BenchError> {
     // Long enough from now for both to be there, and not so long as to be in the way of `time`.
     let begin = now() + Duration::from_millis(50);
     let both: Vec<_> = (0..WORKERS).map(|_| start(begin)).collect();
@@ -141,14 +144,15 @@ fn contend(time: Duration, start: impl Fn(Duration) -> executor::TaskFuture<u64>
     both.into_iter().try_fold(0, |sum, one| Ok(sum + one.wait().map_err(BenchError::failed)?))
 }
 
-fn repeat(begin: Duration, end: Duration, batch: impl Fn()) -> u64 {
+/// Does so many things at a time until the end, and counts them.
+pub fn repeat(begin: Duration, end: Duration, size: u64, batch: impl Fn()) -> u64 {
     while now() < begin {
         std::hint::spin_loop();
     }
     let mut count = 0;
     while now() < end {
         batch();
-        count += BATCH;
+        count += size;
     }
     count
 }
