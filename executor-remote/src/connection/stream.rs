@@ -68,6 +68,11 @@ impl Connection {
         (self.sender, self.receiver)
     }
 
+    /// The process at the other end, as the system knows it of Unix sockets.
+    pub(crate) fn peer_process(&self) -> Option<i32> {
+        self.sender.half.peer_process()
+    }
+
     /// The halves below, for drivers of their own.
     pub(crate) fn into_parts(self) -> (WriteHalf, ReadHalf) {
         (self.sender.half, self.receiver.half)

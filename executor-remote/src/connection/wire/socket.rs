@@ -46,6 +46,14 @@ impl Socket {
         }
     }
 
+    /// The process at the other end of a Unix socket; `None` if it is of another pid namespace.
+    pub(crate) fn peer_process(&self) -> Option<i32> {
+        match self {
+            Self::Unix(stream) => stream.peer_cred().ok()?.pid().filter(|pid| *pid > 0),
+            Self::Tcp(_) | Self::Plain(..) => None,
+        }
+    }
+
     /// Registers the socket with the runtime that is current.
     pub(crate) fn register_here(fd: OwnedFd, kind: SocketKind) -> io::Result<Self> {
         // tokio insists on it, see rule 2.

@@ -220,6 +220,10 @@ impl WriteHalf {
         self.frames.bytes.extend_from_slice(&message[at.saturating_sub(header.len())..]);
     }
 
+    pub(crate) fn peer_process(&self) -> Option<i32> {
+        self.socket.peer_process()
+    }
+
     pub(crate) fn is_encrypted(&self) -> bool {
         self.sealed.is_some()
     }
