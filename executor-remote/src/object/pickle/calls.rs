@@ -12,6 +12,11 @@ impl<'a> Machine<'a, '_> {
         let Some(known) = globals::known(&module, &name) else {
             return Err(forbidden(&format!("{module}.{name}")));
         };
+        if known == Known::Class {
+            let class = globals::full_name(&module, &name);
+            self.leaf(Node::Instance(Box::new(InstanceNode { class, parts: [NOTHING, NOTHING] })));
+            return Ok(());
+        }
         let id = self.nodes.add_global(Global { module, name, known });
         self.stack.push(id);
         Ok(())
@@ -51,6 +56,7 @@ impl<'a> Machine<'a, '_> {
                 _ => return Err(self.bad("a complex number has two parts")),
             },
             Known::OrderedDict => Node::Dict(self.pairs_of(&values)?),
+            Known::Class => return Err(self.bad("the class is not called")),
         };
         let parts: &[Id] = match &node {
             Node::Exception(it) => &it.parts,

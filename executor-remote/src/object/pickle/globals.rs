@@ -18,6 +18,8 @@ pub(super) enum Known {
     RebuildException,
     /// A class with `__setstate__`, or with attributes.
     Instance,
+    /// A class that is data by itself, as an argument of others.
+    Class,
 }
 
 /// What the name stands for, or `None` if it is not known to be data.
@@ -28,6 +30,7 @@ pub(super) fn known(module: &str, name: &str) -> Option<Known> {
         ("builtins", "bytearray") => Some(Known::ByteArray),
         ("builtins", "bytes") => Some(Known::Bytes),
         ("builtins", "complex") => Some(Known::Complex),
+        ("builtins", "slice") => Some(Known::Instance),
         ("builtins", name) => is_builtin_exception(name).then_some(Known::Exception),
         ("_codecs", "encode") => Some(Known::Encode),
         ("collections", "OrderedDict") => Some(Known::OrderedDict),
@@ -35,6 +38,7 @@ pub(super) fn known(module: &str, name: &str) -> Option<Known> {
             Some(Known::RebuildException)
         }
         ("multiprocessing.managers", name) if INSTANCES.contains(&name) => Some(Known::Instance),
+        ("multiprocessing.managers", name) if PROXIES.contains(&name) => Some(Known::Class),
         (module, name) => is_exception_by_name(module, name).then_some(Known::Exception),
     }
 }
@@ -58,7 +62,27 @@ pub(super) fn full_name(module: &str, name: &str) -> String {
 }
 
 /// Classes of `multiprocessing.managers` that are data.
-const INSTANCES: &[&str] = &["Namespace", "Token", "Value"];
+const INSTANCES: &[&str] = &["Namespace", "Token", "Value", REBUILD_PROXY];
+
+/// Not a class but the function that makes a proxy of its arguments: the class of the proxy, a `Token`, and others.
+const REBUILD_PROXY: &str = "RebuildProxy";
+
+/// What `RebuildProxy` makes proxies with.
+const PROXIES: &[&str] = &[
+    "AcquirerProxy",
+    "ArrayProxy",
+    "AutoProxy",
+    "BarrierProxy",
+    "BaseProxy",
+    "ConditionProxy",
+    "DictProxy",
+    "EventProxy",
+    "IteratorProxy",
+    "ListProxy",
+    "NamespaceProxy",
+    "PoolProxy",
+    "ValueProxy",
+];
 
 /// The builtin exceptions that every Python from 3.8 on has.
 const BUILTIN_EXCEPTIONS: &[&str] = &[
@@ -194,8 +218,28 @@ fn takes_back(name: &str, args: &[Object]) -> bool {
 
 /// Module and name of a class of [`Instance`](crate::object::Instance).
 pub(super) fn writable_instance(class: &str) -> Option<(&str, &str)> {
-    let (module, name) = class.rsplit_once('.')?;
-    (known(module, name) == Some(Known::Instance)).then_some((module, name))
+    let (module, name) = class.rsplit_once('.').unwrap_or(("builtins", class));
+    matches!(known(module, name), Some(Known::Instance | Known::Class)).then_some((module, name))
+}
+
+/// How what the name stands for is written.
+pub(super) fn form(module: &str, name: &str) -> Form {
+    match known(module, name) {
+        Some(Known::Class) => Form::Name,
+        _ if name == REBUILD_PROXY => Form::Call,
+        _ => Form::New,
+    }
+}
+
+/// The form of an [`Instance`](crate::object::Instance).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// The name itself.
+    Name,
+    /// What calling it gives.
+    Call,
+    /// Made without `__init__`.
+    New,
 }
 
 /// Whether setting this attribute of an exception only adds to it.

@@ -1,6 +1,6 @@
 //! Writes the instructions of a pickle.
 
-use super::globals;
+use super::globals::{self, Form};
 use super::opcode::*;
 use crate::object::{Exception, Instance, Object};
 
@@ -228,15 +228,20 @@ impl<'a> Writer<'a> {
         self.op(BUILD);
     }
 
-    /// As `copyreg.__newobj__` has them: made without `__init__`, then given their state.
+    /// Most as `copyreg.__newobj__` has them: made without `__init__`, then given their state.
     fn instance(&mut self, instance: &Instance) {
         let Some((module, name)) = globals::writable_instance(&instance.class) else {
             // Nothing else is ever read as an instance; somebody made this one by hand.
             return self.str(&format!("<{}>", instance.class));
         };
         self.global(module, name);
+        let make = match globals::form(module, name) {
+            Form::Name => return,
+            Form::Call => REDUCE,
+            Form::New => NEWOBJ,
+        };
         self.tuple(&instance.args);
-        self.op(NEWOBJ);
+        self.op(make);
         if instance.state != Object::None {
             self.object(&instance.state);
             self.op(BUILD);
