@@ -8,4 +8,16 @@
 //!
 //! Both end in one table of operations over the same objects.
 
+mod mention;
+mod operation;
+mod process;
 pub(crate) mod protocol;
+mod raise;
+mod registry;
+mod server;
+mod store;
+mod types;
+
+pub use process::{ManagerSetup, ServerProcess, StartError};
+pub use registry::{Registry, TypeBuilder};
+pub use server::{ManagerServer, ServerHandle, Serving};

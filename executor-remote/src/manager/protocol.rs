@@ -19,8 +19,8 @@
 //! | [`SHUTDOWN`] | `()` | `()`; then the server ends |
 //!
 //! 1. *Outcomes.* Each function answers `Result<value, Exception>`, as a value in its answer. The exception is what
-//!    Python would raise: `KeyError` with the key, `_queue.Empty`, `builtins.AttributeError` for a method that there is
-//!    not, `builtins.ReferenceError` for an object that there is not (any more). Failures of the RPC layer itself mean
+//!    Python would raise: `KeyError` with the key, `queue.Empty`, `AttributeError` for a method that there is
+//!    not, `ReferenceError` for an object that there is not (any more). Failures of the RPC layer itself mean
 //!    that the peer is no manager, or is gone.
 //! 2. *Sessions.* A connection is a session. It holds references, counted for each object; when it ends, for whatever
 //!    reason, they are gone, its parked calls are withdrawn, and the locks it holds are released.
