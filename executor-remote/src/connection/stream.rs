@@ -1,5 +1,7 @@
 use std::fmt;
 use std::future::poll_fn;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -7,6 +9,7 @@ use std::time::Duration;
 
 use super::address::Address;
 use super::error::ConnectionError;
+use super::frame::Inbox;
 use super::handshake::Established;
 use super::wire::{JOIN, ReadHalf, Socket, WriteHalf};
 use crate::io_runtime;
@@ -71,6 +74,18 @@ impl Connection {
     /// The process at the other end, as the system knows it of Unix sockets.
     pub(crate) fn peer_process(&self) -> Option<i32> {
         self.sender.half.peer_process()
+    }
+
+    /// The socket, which belongs to no runtime then, and what has been received and not been taken. Gives the connection back if it is
+    /// encrypted, or has something left to send.
+    pub(crate) fn into_socket(self) -> Result<(io::Result<OwnedFd>, Inbox), Box<Self>> {
+        if self.sender.half.is_encrypted() || self.sender.half.pending() > 0 {
+            return Err(Box::new(self));
+        }
+        let (inbox, _) = self.receiver.half.into_inner();
+        let (socket, _) = self.sender.half.into_inner();
+        let socket = Arc::into_inner(socket).expect("the two halves had it, and they are gone");
+        Ok((socket.into_fd().map(|(fd, _)| fd), inbox))
     }
 
     /// The halves below, for drivers of their own.

@@ -9,14 +9,18 @@
 //! | `dialect` | the four ways in which calls and answers are written |
 //! | `handler` | functions that can be called, and where they run |
 //! | `server`, `signals` | [`RpcServer`]: peers, their calls in flight, stopping |
+//! | `client` | [`RpcClient`]: what is sent, and who reads what comes |
+//! | `in_flight` | the calls of a client that are not answered |
+//! | `call` | [`Call`]: one of them, as its caller has it |
 //! | `error` | [`RpcError`] |
 //! | `zeromq` | the transports of ZeroMQ (feature `zeromq`) |
 
+mod call;
+mod client;
 mod dialect;
-#[allow(dead_code, reason = "the client uses the other half")]
 mod error;
 mod handler;
-#[allow(dead_code, reason = "the client uses the other half")]
+mod in_flight;
 pub(crate) mod protocol;
 mod server;
 mod signals;
@@ -24,6 +28,8 @@ pub mod transport;
 #[cfg(feature = "zeromq")]
 pub mod zeromq;
 
+pub use call::Call;
+pub use client::{ClientConfig, RpcClient};
 pub use dialect::Dialect;
 pub use error::RpcError;
 pub use protocol::ProtocolError;
