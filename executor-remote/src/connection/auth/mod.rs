@@ -36,6 +36,9 @@ pub use digest::Digest;
 pub use issued::Challenge;
 pub use key::AuthKey;
 
+#[cfg(test)]
+mod tests;
+
 /// The longest message of a handshake, in bytes.
 pub const MAX_MESSAGE: usize = 256;
 

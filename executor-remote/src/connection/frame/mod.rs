@@ -10,6 +10,9 @@
 
 use std::ops::Range;
 
+#[cfg(test)]
+mod tests;
+
 const SHORT_HEADER: usize = 4;
 const LONG_HEADER: usize = 12;
 /// The longest message with a header of four bytes.
