@@ -41,6 +41,7 @@
 //! | `link` | frames in, frames out, for both sides |
 //! | `agent` | accepting, sessions, a process pool for each |
 //! | `client` | the scheduler's driver, and a thread for each agent |
+//! | `connection` | messages between programs, with an authkey or encrypted, as Python has them (feature `rpc`) |
 //! | `object` | values as Python has them; pickle, and the other codecs of connections (feature `rpc`) |
 //!
 //! # Decisions

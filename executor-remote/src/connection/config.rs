@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::auth::Rules;
 use super::handshake::{Protection, Terms};
+use crate::object::Codec;
 
 /// 256 MiB: more than anything that is worth sending as one message, and less than what a machine cannot spare.
 const MAX_MESSAGE: usize = 256 << 20;
@@ -14,16 +15,18 @@ pub struct ListenerConfig {
     pub(super) max_waiting: usize,
     pub(super) max_message: usize,
     pub(super) rules: Rules,
+    pub(super) codec: Codec,
 }
 
 impl Default for ListenerConfig {
     fn default() -> Self {
         Self {
             handshake_limit: Duration::from_secs(5),
-            max_half_open: 128,
+            max_half_open: 256,
             max_waiting: 128,
             max_message: MAX_MESSAGE,
             rules: Rules::default(),
+            codec: Codec::default(),
         }
     }
 }
@@ -37,9 +40,9 @@ impl ListenerConfig {
         self
     }
 
-    /// How many peers may be in their handshake at a time. 128 unless given, at least 1. When one more comes, the one that has
-    /// been at it longest is cut off: a crowd of silent peers then cannot keep an honest one out, whose handshake takes
-    /// three round trips. Too low cuts off honest peers that come together; each costs a descriptor and about 2 KiB.
+    /// How many peers may be in their handshake at a time. 256 unless given, at least 1. When one more comes, it waits for one of
+    /// them to be through, and for the oldest to be cut off after 100 ms: so a crowd of silent peers does not keep an honest
+    /// one out. Too low lets such a crowd slow down the others; each peer costs a descriptor and about 2 KiB.
     #[must_use]
     pub fn with_max_half_open(mut self, peers: usize) -> Self {
         self.max_half_open = peers.max(1);
@@ -69,8 +72,21 @@ impl ListenerConfig {
         self
     }
 
+    /// How objects become messages on its connections. [`Codec::Bincode`] unless given; Python needs [`Codec::Pickle`].
+    #[must_use]
+    pub fn with_codec(mut self, codec: Codec) -> Self {
+        self.codec = codec;
+        self
+    }
+
     pub(super) fn terms(&self, protection: Protection) -> Terms {
-        Terms { protection, rules: self.rules, limit: self.handshake_limit, max_message: self.max_message }
+        Terms {
+            protection,
+            rules: self.rules,
+            limit: self.handshake_limit,
+            max_message: self.max_message,
+            codec: self.codec,
+        }
     }
 }
 
@@ -80,11 +96,17 @@ pub struct ClientConfig {
     pub(super) limit: Duration,
     pub(super) max_message: usize,
     pub(super) rules: Rules,
+    pub(super) codec: Codec,
 }
 
 impl Default for ClientConfig {
     fn default() -> Self {
-        Self { limit: Duration::from_secs(10), max_message: MAX_MESSAGE, rules: Rules::default() }
+        Self {
+            limit: Duration::from_secs(10),
+            max_message: MAX_MESSAGE,
+            rules: Rules::default(),
+            codec: Codec::default(),
+        }
     }
 }
 
@@ -110,7 +132,20 @@ impl ClientConfig {
         self
     }
 
+    /// How objects become messages on its connections. [`Codec::Bincode`] unless given; Python needs [`Codec::Pickle`].
+    #[must_use]
+    pub fn with_codec(mut self, codec: Codec) -> Self {
+        self.codec = codec;
+        self
+    }
+
     pub(super) fn terms(&self, protection: Protection) -> Terms {
-        Terms { protection, rules: self.rules, limit: self.limit, max_message: self.max_message }
+        Terms {
+            protection,
+            rules: self.rules,
+            limit: self.limit,
+            max_message: self.max_message,
+            codec: self.codec,
+        }
     }
 }

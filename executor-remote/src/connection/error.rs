@@ -8,6 +8,7 @@ use super::address::Address;
 use super::auth::AuthFailure;
 use super::frame::FrameError;
 use crate::noise::{HandshakeError, RecordError};
+use crate::object::CodecError;
 
 /// What can go wrong with connections and listeners.
 #[derive(Debug, thiserror::Error)]
@@ -142,6 +143,9 @@ pub enum ConnectionError {
         #[source]
         source: io::Error,
     },
+    /// A value that does not become a message, or a message that is not the value that was wanted. It is taken all the same.
+    #[error("a message and a value do not fit")]
+    Codec(#[from] CodecError),
     /// The connection failed, or the operating system refuses.
     #[error("the connection failed")]
     Io(#[source] io::Error),

@@ -13,6 +13,7 @@ use super::frame::Inbox;
 use super::wire::{ReadHalf, Socket, SocketKind, WriteHalf};
 use crate::key::ClusterKey;
 use crate::noise::{Handshake, HandshakeError, Opener, Sealer, Stage};
+use crate::object::Codec;
 
 /// What a connection is protected by.
 #[derive(Clone)]
@@ -41,6 +42,7 @@ pub(super) struct Terms {
     pub(super) limit: Duration,
     /// Of the messages after the handshake.
     pub(super) max_message: usize,
+    pub(super) codec: Codec,
 }
 
 /// A connection after its handshake, registered with no runtime.
@@ -50,12 +52,13 @@ pub(super) struct Established {
     pub(super) peer: Address,
     pub(super) inbox: Inbox,
     pub(super) halves: Option<(Sealer, Opener)>,
+    pub(super) codec: Codec,
 }
 
 impl Established {
     /// A connection without a handshake.
-    pub(super) fn new(fd: OwnedFd, kind: SocketKind, peer: Address, max_message: usize) -> Self {
-        Self { fd, kind, peer, inbox: Inbox::new(max_message), halves: None }
+    fn new(fd: OwnedFd, kind: SocketKind, peer: Address, terms: &Terms) -> Self {
+        Self { fd, kind, peer, inbox: Inbox::new(terms.max_message), halves: None, codec: terms.codec }
     }
 }
 
@@ -181,7 +184,7 @@ pub(super) async fn greet(
 ) -> Result<Established, ConnectionError> {
     let Some(mut greeting) = Greeting::new(side, terms, &peer)? else {
         let (fd, kind) = socket.into_fd().map_err(ConnectionError::Io)?;
-        return Ok(Established::new(fd, kind, peer, terms.max_message));
+        return Ok(Established::new(fd, kind, peer, terms));
     };
     let (mut read, mut write) = halves(socket);
     let talk = async {
@@ -214,7 +217,7 @@ pub(super) fn greet_waiting(
     deadline: Instant,
 ) -> Result<Established, ConnectionError> {
     let Some(mut greeting) = Greeting::new(side, terms, &peer)? else {
-        return Ok(Established::new(fd, kind, peer, terms.max_message));
+        return Ok(Established::new(fd, kind, peer, terms));
     };
     let (mut read, mut write) = halves(Socket::Plain(fd, kind));
     loop {
@@ -253,5 +256,5 @@ fn establish(
     let (socket, _) = write.into_inner();
     let socket = Arc::into_inner(socket).expect("both halves have given it back");
     let (fd, kind) = socket.into_fd().map_err(ConnectionError::Io)?;
-    Ok(Established { fd, kind, peer, inbox, halves })
+    Ok(Established { fd, kind, peer, inbox, halves, codec: terms.codec })
 }

@@ -7,12 +7,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use super::address::Address;
+use super::auth::{AuthFailure, is_challenge};
 use super::error::ConnectionError;
 use super::frame::Inbox;
 use super::handshake::Established;
 use super::wire::{JOIN, ReadHalf, Socket, WriteHalf};
 use crate::io_runtime;
+use crate::object::{Codec, CodecError};
 
 /// A connection, as `multiprocessing.connection.Connection`: it carries messages, in both directions.
 ///
@@ -28,15 +33,15 @@ pub struct Connection {
 
 impl Connection {
     pub(super) fn new(established: Established) -> Result<Self, ConnectionError> {
-        let Established { fd, kind, peer, inbox, halves } = established;
+        let Established { fd, kind, peer, inbox, halves, codec } = established;
         let socket = Arc::new(Socket::register(fd, kind).map_err(ConnectionError::Io)?);
         let (sealer, opener) = halves.unzip();
         let peer = Arc::new(peer);
         let read = ReadHalf::new(Arc::clone(&socket), inbox, opener);
         let write = WriteHalf::new(socket, sealer);
         Ok(Self {
-            sender: Sender { half: write, peer: Arc::clone(&peer) },
-            receiver: Receiver { half: read, peer },
+            sender: Sender { half: write, peer: Arc::clone(&peer), codec },
+            receiver: Receiver { half: read, peer, codec },
         })
     }
 
@@ -44,6 +49,25 @@ impl Connection {
     #[must_use]
     pub fn peer_addr(&self) -> &Address {
         &self.receiver.peer
+    }
+
+    /// How objects become messages.
+    #[must_use]
+    pub fn codec(&self) -> Codec {
+        self.sender.codec
+    }
+
+    /// Lets objects become messages in another way from here on. Both sides have to agree on it: nothing on the wire says it.
+    pub fn set_codec(&mut self, codec: Codec) {
+        self.sender.codec = codec;
+        self.receiver.codec = codec;
+    }
+
+    /// As [`set_codec`](Self::set_codec), by value.
+    #[must_use]
+    pub fn with_codec(mut self, codec: Codec) -> Self {
+        self.set_codec(codec);
+        self
     }
 
     /// As [`Sender::send_bytes`].
@@ -56,6 +80,18 @@ impl Connection {
     #[expect(clippy::missing_errors_doc, reason = "see there")]
     pub async fn recv_bytes(&mut self, max: usize) -> Result<Vec<u8>, ConnectionError> {
         self.receiver.recv_bytes(max).await
+    }
+
+    /// As [`Sender::send`].
+    #[expect(clippy::missing_errors_doc, reason = "see there")]
+    pub async fn send<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), ConnectionError> {
+        self.sender.send(value).await
+    }
+
+    /// As [`Receiver::recv`].
+    #[expect(clippy::missing_errors_doc, reason = "see there")]
+    pub async fn recv<T: DeserializeOwned>(&mut self) -> Result<T, ConnectionError> {
+        self.receiver.recv().await
     }
 
     /// As [`Receiver::poll`].
@@ -104,6 +140,7 @@ impl fmt::Debug for Connection {
 pub struct Sender {
     half: WriteHalf,
     peer: Arc<Address>,
+    codec: Codec,
 }
 
 impl Sender {
@@ -124,6 +161,22 @@ impl Sender {
             return self.flush().await;
         }
         Gather { half: &mut self.half, message, at: 0 }.await
+    }
+
+    /// Sends a value as a message, made by the codec.
+    ///
+    /// # Errors
+    ///
+    /// [`Codec`](ConnectionError::Codec), and nothing is sent; those of [`send_bytes`](Self::send_bytes).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`send_bytes`](Self::send_bytes).
+    pub async fn send<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), ConnectionError> {
+        self.flush().await?;
+        let codec = self.codec;
+        self.half.queue_with(|message| codec.encode(value, message))?;
+        self.flush().await
     }
 
     async fn flush(&mut self) -> Result<(), ConnectionError> {
@@ -186,6 +239,7 @@ impl Drop for Gather<'_> {
 pub struct Receiver {
     half: ReadHalf,
     peer: Arc<Address>,
+    codec: Codec,
 }
 
 impl Receiver {
@@ -203,6 +257,23 @@ impl Receiver {
     pub async fn recv_bytes(&mut self, max: usize) -> Result<Vec<u8>, ConnectionError> {
         let message = poll_fn(|cx| self.half.poll_message(cx, max)).await?;
         Ok(self.half.inbox().into_vec(message))
+    }
+
+    /// Receives a value. Its message may be as long as the connection was configured for.
+    ///
+    /// # Errors
+    ///
+    /// [`Codec`](ConnectionError::Codec) if the message is not such a value: it is taken, and the connection goes on.
+    /// [`AuthenticationFailed`](ConnectionError::AuthenticationFailed) if it shows that the peer demands a key and this side
+    /// gave none. Those of [`recv_bytes`](Self::recv_bytes).
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when the future is dropped.
+    pub async fn recv<T: DeserializeOwned>(&mut self) -> Result<T, ConnectionError> {
+        let message = poll_fn(|cx| self.half.poll_message(cx, usize::MAX)).await?;
+        let bytes = self.half.bytes(&message);
+        self.codec.decode(bytes).map_err(|error| not_a_value(error, bytes, &self.peer))
     }
 
     /// Waits until a message can be received without waiting, or an error or the end of the stream, for at most `timeout`.
@@ -241,5 +312,16 @@ impl Receiver {
 impl fmt::Debug for Receiver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Receiver").field("peer_addr", self.peer_addr()).finish_non_exhaustive()
+    }
+}
+
+/// What a message that is not the wanted value means. A peer that demands a key challenges before anything else.
+pub(super) fn not_a_value(error: CodecError, message: &[u8], peer: &Address) -> ConnectionError {
+    match is_challenge(message) {
+        true => {
+            let (peer, reason) = (peer.clone(), AuthFailure::KeyRequired);
+            ConnectionError::AuthenticationFailed { peer, reason }
+        }
+        false => error.into(),
     }
 }

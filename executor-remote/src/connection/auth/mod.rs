@@ -190,6 +190,11 @@ impl Authenticator {
     }
 }
 
+/// Whether a message that should have been something else shows that the peer demands a key.
+pub(super) fn is_challenge(message: &[u8]) -> bool {
+    message.starts_with(CHALLENGE)
+}
+
 /// Splits what begins with the name of a digest. `None`: it has the length of what older Pythons send.
 fn split_digest(bytes: &[u8]) -> Result<Option<(Digest, &[u8])>, AuthFailure> {
     if matches!(bytes.len(), LEGACY_CHALLENGE | LEGACY_RESPONSE) {

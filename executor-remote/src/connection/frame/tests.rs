@@ -32,6 +32,19 @@ fn the_header_is_that_of_the_specification() {
 }
 
 #[test]
+fn the_vectors_of_the_specification_are_cut() {
+    let hex = "00000009 2357454c434f4d4523 00000009 234641494c55524523 00000000 \
+        00000011 80049506000000000000008c026869942e";
+    let digits: Vec<char> = hex.chars().filter(|c| !c.is_whitespace()).collect();
+    let byte = |pair: &[char]| u8::from_str_radix(&pair.iter().collect::<String>(), 16).unwrap();
+    let stream: Vec<u8> = digits.chunks(2).map(byte).collect();
+    let taken = receive(&mut Inbox::new(256), &stream, stream.len()).unwrap();
+    let hi = b"\x80\x04\x95\x06\0\0\0\0\0\0\0\x8c\x02hi\x94.".to_vec(); // send("hi")
+    assert_eq!(taken, [b"#WELCOME#".to_vec(), b"#FAILURE#".to_vec(), Vec::new(), hi]);
+    assert_eq!(taken.iter().flat_map(|message| framed(message)).collect::<Vec<_>>(), stream);
+}
+
+#[test]
 fn messages_are_cut_wherever_the_stream_was_cut() {
     let lengths = [0, 1, 3, 8_192, LARGEST_BUFFER, LARGEST_BUFFER + 1, 0, 3 << 20, 2];
     let messages: Vec<Vec<u8>> = lengths.iter().map(|len| (0..*len).map(|n| n as u8).collect()).collect();
