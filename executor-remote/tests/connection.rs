@@ -2,3 +2,15 @@
 
 #[path = "connection/basics.rs"]
 mod basics;
+
+#[path = "connection/bad_input.rs"]
+mod bad_input;
+
+#[path = "connection/crowd.rs"]
+mod crowd;
+
+#[path = "connection/python.rs"]
+mod python;
+
+#[path = "connection/support.rs"]
+mod support;

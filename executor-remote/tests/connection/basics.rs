@@ -1,21 +1,15 @@
-use std::time::Duration;
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
 
-use executor_remote::connection::{AuthKey, Client, Connection, ConnectionError, Listener, blocking};
+use executor_remote::connection::auth::AuthFailure;
+use executor_remote::connection::{
+    AuthKey, Client, Connection, ConnectionError, Listener, ListenerConfig, blocking,
+};
 use executor_remote::key::ClusterKey;
+use executor_remote::object::Codec;
 use futures::executor::block_on;
 
-const MAX: usize = 64 << 20;
-
-fn addresses() -> (Vec<String>, tempfile::TempDir) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = format!("unix:{}/socket", folder.path().display());
-    let name = format!("unix:@executor-{}-{:?}", std::process::id(), std::thread::current().id());
-    (vec!["127.0.0.1:0".into(), "[::1]:0".into(), path, name], folder)
-}
-
-fn messages() -> Vec<Vec<u8>> {
-    [0, 1, 16_384, 16_385, 65_536, 65_537, 3 << 20].map(|len| (0..len).map(|n| n as u8).collect()).into()
-}
+use crate::support::{MAX, addresses, messages, with_time};
 
 async fn exchange(mut one: Connection, mut other: Connection) {
     for message in messages() {
@@ -90,12 +84,145 @@ fn encrypted_messages_travel_over_addresses_of_all_kinds() {
 
 #[test]
 fn a_connection_works_inside_of_a_tokio_runtime() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
-    runtime.block_on(async {
+    with_time(async {
         let listener = Listener::bind("127.0.0.1:0", "secret").await.unwrap();
-        let mut one = Client::connect(listener.local_addr(), "secret").await.unwrap();
+        let one = Client::connect(listener.local_addr(), "secret").await.unwrap();
         let other = listener.accept().await.unwrap();
-        assert!(!one.poll(Duration::from_millis(1)).await.unwrap());
         exchange(one, other).await;
     });
+}
+
+#[test]
+fn values_travel_in_every_codec() {
+    let listener = blocking::Listener::bind("unix:@executor-codecs", None).unwrap();
+    block_on(async {
+        let mut one = Client::connect(listener.local_addr(), None).await.unwrap();
+        let mut other = listener.accept().unwrap();
+        assert_eq!(one.codec(), Codec::Bincode);
+        for codec in [Codec::Bincode, Codec::Pickle, Codec::MessagePack, Codec::Json] {
+            one.set_codec(codec);
+            other.set_codec(codec);
+            let value = (String::from("hi"), vec![1, -2, 300], Some(2.5), "x".repeat(20_000));
+            one.send(&value).await.unwrap();
+            let received: (String, Vec<i64>, Option<f64>, String) = other.recv().unwrap();
+            assert_eq!(received, value);
+            other.send(&received).unwrap();
+            assert_eq!(one.recv::<(String, Vec<i64>, Option<f64>, String)>().await.unwrap(), value);
+        }
+    });
+}
+
+#[test]
+fn a_message_that_is_not_the_wanted_value_is_taken_and_the_connection_goes_on() {
+    let config = ListenerConfig::default().with_codec(Codec::Json);
+    let listener = blocking::Listener::bind_with("127.0.0.1:0", None, &config).unwrap();
+    let mut one = blocking::Client::connect(listener.local_addr(), None).unwrap();
+    let mut other = listener.accept().unwrap();
+    one.send_bytes(b"{").unwrap();
+    one.send_bytes(b"5").unwrap();
+    assert!(matches!(other.recv::<i64>(), Err(ConnectionError::Codec(_))));
+    assert_eq!(other.recv::<i64>().unwrap(), 5);
+
+    // JSON has no maps with keys that are lists: nothing of it is sent.
+    let unsendable = std::collections::BTreeMap::from([(vec![1], 1)]);
+    assert!(matches!(other.send(&unsendable), Err(ConnectionError::Codec(_))));
+    other.send(&6).unwrap();
+    assert_eq!(one.recv_bytes(10).unwrap(), b"6");
+}
+
+#[test]
+fn a_client_that_was_given_no_key_learns_that_there_should_be_one() {
+    block_on(async {
+        let listener = Listener::bind("127.0.0.1:0", "secret").await.unwrap();
+        let mut client = Client::connect(listener.local_addr(), None).await.unwrap();
+        let error = client.recv::<i64>().await.unwrap_err();
+        let required =
+            matches!(error, ConnectionError::AuthenticationFailed { reason: AuthFailure::KeyRequired, .. });
+        assert!(required, "{error}");
+    });
+}
+
+#[test]
+fn poll_tells_whether_a_message_can_be_received_at_once() {
+    let (short, long) = (Duration::from_millis(20), Duration::from_secs(30));
+    let listener = blocking::Listener::bind("127.0.0.1:0", None).unwrap();
+    let mut waiting = blocking::Client::connect(listener.local_addr(), None).unwrap();
+    let mut peer = listener.accept().unwrap();
+    block_on(async {
+        let mut woken = Client::connect(listener.local_addr(), None).await.unwrap();
+        let mut other = listener.accept().unwrap();
+        let begun = Instant::now();
+        assert!(!woken.poll(short).await.unwrap() && !waiting.poll(short).unwrap());
+        assert!(begun.elapsed() >= 2 * short);
+        peer.send_bytes(b"").unwrap();
+        other.send_bytes(b"").unwrap();
+        assert!(woken.poll(long).await.unwrap() && waiting.poll(long).unwrap());
+        assert!(woken.poll(Duration::ZERO).await.unwrap() && waiting.poll(Duration::ZERO).unwrap());
+        assert_eq!((woken.recv_bytes(0).await.unwrap(), waiting.recv_bytes(0).unwrap()), (vec![], vec![]));
+        drop((peer, other));
+        // The end of the stream is something that can be received.
+        assert!(woken.poll(long).await.unwrap() && waiting.poll(long).unwrap());
+        assert!(matches!(woken.recv_bytes(0).await, Err(ConnectionError::Closed)));
+        assert!(matches!(waiting.recv_bytes(0), Err(ConnectionError::Closed)));
+    });
+}
+
+#[test]
+fn a_half_that_is_dropped_closes_its_direction_only() {
+    let listener = blocking::Listener::bind("unix:@executor-halves", None).unwrap();
+    block_on(async {
+        let one = Client::connect(listener.local_addr(), None).await.unwrap();
+        let mut other = listener.accept().unwrap();
+        let (mut sender, mut receiver) = one.split();
+        sender.send_bytes(b"last").await.unwrap();
+        drop(sender);
+        assert_eq!(other.recv_bytes(MAX).unwrap(), b"last");
+        assert!(matches!(other.recv_bytes(MAX), Err(ConnectionError::Closed)));
+        other.send_bytes(b"answer").unwrap();
+        assert_eq!(receiver.recv_bytes(MAX).await.unwrap(), b"answer");
+    });
+}
+
+#[test]
+fn an_encrypted_stream_that_is_cut_is_not_taken_for_a_closed_one() {
+    let key = ClusterKey::generate().unwrap();
+    let listener = blocking::Listener::bind_noise("127.0.0.1:0", &key).unwrap();
+    let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, target) = (proxy.local_addr().unwrap(), listener.local_addr().to_string());
+    std::thread::scope(|scope| {
+        // Somebody in the middle, who closes one direction as the client might.
+        let (cut, wait) = std::sync::mpsc::channel();
+        scope.spawn(move || {
+            let (client, _) = proxy.accept().unwrap();
+            let server = TcpStream::connect(target).unwrap();
+            std::thread::scope(|scope| {
+                scope.spawn(|| std::io::copy(&mut &client, &mut &server));
+                scope.spawn(|| std::io::copy(&mut &server, &mut &client));
+                wait.recv().unwrap();
+                server.shutdown(Shutdown::Both).unwrap();
+                client.shutdown(Shutdown::Both).unwrap();
+            });
+        });
+        let mut client = blocking::Client::connect_noise(address, &key).unwrap();
+        let mut accepted = listener.accept().unwrap();
+        client.send_bytes(b"hello").unwrap();
+        assert_eq!(accepted.recv_bytes(MAX).unwrap(), b"hello");
+        cut.send(()).unwrap();
+        for _ in 0..2 {
+            assert!(matches!(client.recv_bytes(MAX), Err(ConnectionError::Truncated)));
+        }
+    });
+}
+
+#[test]
+fn what_users_hold_may_go_to_other_threads() {
+    fn check<T: Send + Sync + Unpin + 'static>() {}
+    check::<Connection>();
+    check::<Listener>();
+    check::<blocking::Connection>();
+    check::<blocking::Listener>();
+    check::<ConnectionError>();
+    fn is_send<T: Send>(_: &T) {}
+    is_send(&Listener::bind("127.0.0.1:0", "secret"));
+    is_send(&Client::connect("127.0.0.1:0", "secret"));
 }
