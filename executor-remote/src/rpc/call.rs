@@ -147,6 +147,20 @@ impl<R> Call<R> {
         }
     }
 
+    /// Lets the call be carried out without waiting for it. Its value, or its error, is dropped when it comes.
+    pub fn detach(mut self)
+    where
+        R: Send + 'static,
+    {
+        if let State::Sent { owner, id } = std::mem::replace(&mut self.state, State::Done) {
+            if self.deadline.is_none() && self.timer.is_none() && owner.shared().abandon(id) {
+                return;
+            }
+            self.state = State::Sent { owner, id };
+            io_runtime::handle().spawn(self);
+        }
+    }
+
     /// Blocks the thread until the value is there. The thread reads the connection itself if no other does.
     ///
     /// # Errors

@@ -81,7 +81,7 @@ enum Place<A> {
         waiter: Option<Waiter>,
     },
     Answered(A),
-    /// Nobody wants the answer, but it will come (rule 3).
+    /// Nobody wants the answer, but it will come (rule 3, or `abandon`).
     Abandoned,
 }
 
@@ -278,6 +278,19 @@ impl<A> InFlight<A> {
         };
         self.set_free(id);
         (forgotten, waiter)
+    }
+
+    /// Nobody wants the answer of a call that shall be carried out all the same. False if it has not been sent: it keeps its
+    /// caller then. Whom that had registered is given back.
+    pub(crate) fn abandon(&mut self, id: CallId) -> (bool, Option<Waiter>) {
+        let waiter = self.unregister(id);
+        match self.place_mut(id) {
+            Some(Place::Held { .. }) => return (false, waiter),
+            Some(place @ Place::Sent { .. }) => *place = Place::Abandoned,
+            Some(Place::Answered(_)) => self.set_free(id),
+            Some(Place::Free | Place::Abandoned) | None => {}
+        }
+        (true, waiter)
     }
 
     /// No answer will come any more: gives each call without one the answer of `failure`, which is told whether the call was sent.

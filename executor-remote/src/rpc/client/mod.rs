@@ -229,6 +229,16 @@ impl RpcClient {
         call(Name::new(name), sent.map(|id| (Arc::clone(&self.owner), id)), deadline)
     }
 
+    /// Whether the connection has ended: calls fail from then on. False does not say that the next one will succeed.
+    pub fn is_closed(&self) -> bool {
+        self.owner.shared().is_closed()
+    }
+
+    /// Hands what was sent to the operating system, as far as that takes it now.
+    pub(crate) fn flush(&self) {
+        self.owner.shared().flush();
+    }
+
     /// Who is at the other end, for people.
     pub fn peer(&self) -> &str {
         self.owner.shared().peer()

@@ -339,6 +339,19 @@ impl Shared {
         drop(waiter);
     }
 
+    /// The caller of a call does not want its answer, and wants it to be carried out. False if it has to be waited for, because there
+    /// was no room to send it.
+    pub(crate) fn abandon(&self, id: CallId) -> bool {
+        let (abandoned, waiter) = self.lock().desk.calls.abandon(id);
+        drop(waiter);
+        abandoned
+    }
+
+    /// Whether the connection is of no more use, as far as can be told without reading.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().ended.is_some() || self.socket.as_ref().is_some_and(Socket::is_hung_up)
+    }
+
     /// Reads once, as the reader.
     pub(crate) fn read(
         self: &Arc<Self>,

@@ -53,6 +53,14 @@ impl Socket {
         }
     }
 
+    /// Whether the peer has closed its side, even if there is more to read.
+    pub(crate) fn is_hung_up(&self) -> bool {
+        let end = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+        let mut watched = [PollFd::new(&self.0, PollFlags::RDHUP)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut watched, Some(&now)).is_ok_and(|_| watched[0].revents().intersects(end))
+    }
+
     /// Waits until there is something to read, or the end; false if `deadline` comes first.
     pub(crate) fn wait_readable(&self, deadline: Instant) -> io::Result<bool> {
         loop {
