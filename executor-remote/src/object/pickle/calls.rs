@@ -46,6 +46,7 @@ impl<'a> Machine<'a, '_> {
                 Node::Instance(Box::new(InstanceNode { class, parts: [args, NOTHING] }))
             }
             Known::RebuildException => self.rebuilt(&values)?,
+            Known::List => Node::List(self.items_of(&values)?),
             Known::Set => Node::Set(self.items_of(&values)?),
             Known::FrozenSet => Node::FrozenSet(self.items_of(&values)?),
             Known::Bytes => Node::Bytes(self.bytes_of(&values)?),
@@ -61,7 +62,7 @@ impl<'a> Machine<'a, '_> {
         let parts: &[Id] = match &node {
             Node::Exception(it) => &it.parts,
             Node::Instance(it) => &it.parts,
-            Node::Set(it) | Node::FrozenSet(it) | Node::Dict(it) => self.nodes.list(it),
+            Node::List(it) | Node::Set(it) | Node::FrozenSet(it) | Node::Dict(it) => self.nodes.list(it),
             _ => {
                 self.leaf(node);
                 return Ok(());
@@ -78,12 +79,12 @@ impl<'a> Machine<'a, '_> {
         let [arg] = args else {
             return match args {
                 [] => Ok(Children::EMPTY),
-                _ => Err(self.bad("a set is made of one list")),
+                _ => Err(self.bad("a list or set is made of one list")),
             };
         };
         let (Node::List(it) | Node::Tuple(it) | Node::Set(it) | Node::FrozenSet(it)) = self.nodes.get(*arg)
         else {
-            return Err(self.bad("a set is made of a list"));
+            return Err(self.bad("a list or set is made of a list"));
         };
         let items = self.nodes.list(it).to_vec();
         self.repeat_items(items.len())?;

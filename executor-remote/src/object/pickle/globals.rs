@@ -5,6 +5,8 @@ use crate::object::{Exception, Object};
 /// What a name that is known to be data stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Known {
+    /// `list(items)`: how the views of a manager's dict are answered.
+    List,
     Set,
     FrozenSet,
     ByteArray,
@@ -25,6 +27,7 @@ pub(super) enum Known {
 /// What the name stands for, or `None` if it is not known to be data.
 pub(super) fn known(module: &str, name: &str) -> Option<Known> {
     match (current(module), name) {
+        ("builtins", "list") => Some(Known::List),
         ("builtins", "set") => Some(Known::Set),
         ("builtins", "frozenset") => Some(Known::FrozenSet),
         ("builtins", "bytearray") => Some(Known::ByteArray),
