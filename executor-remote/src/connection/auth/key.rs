@@ -28,6 +28,11 @@ impl AuthKey {
         self.0.as_ref().is_some_and(|key| key.is_empty())
     }
 
+    /// The key, for those who pass it on.
+    pub(crate) fn as_bytes(&self) -> Option<&[u8]> {
+        self.0.as_ref().map(|key| key.as_slice())
+    }
+
     pub(super) fn bytes(&self) -> &[u8] {
         self.0.as_ref().map_or(&[], |key| key.as_slice())
     }
