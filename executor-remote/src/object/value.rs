@@ -57,11 +57,11 @@ pub enum Object {
     Instance(Box<Instance>),
 }
 
-/// An instance of a class that is known to be data: those of `multiprocessing.managers` that managers exchange
-/// (`Token`, `Namespace`, `Value`).
+/// An instance of a class that is known to be data: a `slice`, and what managers exchange (`Token`, `Namespace`, `Value` and
+/// proxies, of `multiprocessing.managers`). The class of a proxy is one without arguments and state.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Instance {
-    /// The class with its module: `multiprocessing.managers.Token`.
+    /// The class with its module, `multiprocessing.managers.Token`; builtin ones without: `slice`.
     pub class: String,
     /// What the class was called with; mostly nothing.
     pub args: Vec<Object>,

@@ -46,12 +46,12 @@ pub(super) fn known(module: &str, name: &str) -> Option<Known> {
     }
 }
 
-/// Python 2 had other names for two modules, and protocols up to 2 still write them.
+/// Python 2 had other names for modules, and protocols up to 2 still write them.
 fn current(module: &str) -> &str {
     match module {
         "__builtin__" | "exceptions" => "builtins",
         // `queue.Empty` is made in C.
-        "_queue" => "queue",
+        "_queue" | "Queue" => "queue",
         module => module,
     }
 }
