@@ -35,6 +35,9 @@ use crate::rpc::transport::{Batch, ReceiveMessages, SendMessages};
 /// With so many bytes of answers waiting nothing more is read.
 const HIGH_WATER: usize = 256 * 1024;
 
+/// So many calls of a session may wait at a time; more of them are failures. Each costs some hundred bytes.
+const MAX_PARKED: usize = 64 * 1024;
+
 /// So many rounds of reading and writing a session has before others have their turn.
 const MAX_ROUNDS: usize = 32;
 
@@ -64,6 +67,8 @@ struct Desk {
     aborts: HashMap<CallId, AbortHandle>,
     /// Something was parked since they were last polled.
     has_new: bool,
+    /// Something was aborted since they were last polled.
+    has_cancelled: bool,
     references: HashMap<u64, Vec<Reference>>,
     session: Session,
     wants_shutdown: bool,
@@ -89,6 +94,7 @@ impl Native {
             parked: FuturesUnordered::new(),
             aborts: HashMap::new(),
             has_new: false,
+            has_cancelled: false,
             references: HashMap::new(),
             session: Session::new(store),
             wants_shutdown: false,
@@ -107,6 +113,10 @@ impl Native {
             while self.answers.size() < HIGH_WATER {
                 let Some(message) = self.receive.next() else { break };
                 self.desk.handle(message, &mut self.answers)?;
+                if std::mem::take(&mut self.desk.has_cancelled) {
+                    // It is dropped by that; until then it could be given what is put next.
+                    self.desk.poll_parked(cx, &mut self.answers);
+                }
             }
             let is_sent = self.answers.is_empty() || self.send.poll_send(cx, &mut self.answers)?.is_ready();
             if is_sent && self.desk.wants_shutdown {
@@ -167,6 +177,7 @@ impl Desk {
             ToServer::Cancel(id) => {
                 if let Some(parked) = self.aborts.remove(&id) {
                     parked.abort();
+                    self.has_cancelled = true;
                 }
             }
         }
@@ -219,6 +230,10 @@ impl Desk {
         match self.session.call(&entry, method, given) {
             None => answer::<Object>(answers, call.id, &Err(entry.no_method(method))),
             Some(Step::Done(outcome)) => answer(answers, call.id, &outcome),
+            Some(Step::Wait(_)) if self.aborts.len() >= MAX_PARKED => {
+                let message = format!("{MAX_PARKED} calls of this connection wait already");
+                fail(answers, call.id, FailureKind::Error, &message);
+            }
             Some(Step::Wait(wait)) => {
                 let call_id = call.id;
                 let outcome = parked(wait, entry, self.session.id(), Arc::clone(self.session.store()));

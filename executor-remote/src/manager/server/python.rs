@@ -15,7 +15,7 @@
 //!    `dummy` and `shutdown`. Each has a connection of its own, so a reference that a Python process has taken is of no
 //!    connection, but of the process (`processes`).
 //! 2. Who sends `accept_connection` is one thread of a Python process. Its calls are answered one by one; locks that it holds are
-//!    released when its connection ends.
+//!    released when its connection ends, which is also when the thread, or the process, has no proxy left.
 //! 3. `__iter__` and `__reversed__` answer with an iterator over a copy, where CPython's server keeps a generator and the
 //!    client asks for every item.
 

@@ -257,7 +257,10 @@ fn what_does_not_fit_is_a_failure_of_that_call_alone() {
     let error = client.method(dict, "fly", vec![]).unwrap_err();
     assert_eq!(error.type_name, "AttributeError");
     assert!(error.message().contains("setdefault"), "{error}");
-    assert_eq!(client.call::<Created>(CREATE, ("Dict", ())).unwrap_err().type_name, "KeyError");
+    assert_eq!(
+        client.call::<Created>(CREATE, ("Dict", Vec::<Object>::new())).unwrap_err().type_name,
+        "KeyError"
+    );
 }
 
 #[test]
