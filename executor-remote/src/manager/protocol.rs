@@ -38,8 +38,6 @@
 //! 7. *Proxies inside of values* are recognised by their form, the tuple `(`[`PROXY_MARK`]`, address: str, key: bytes or
 //!    None, id: int, type: str)`, wherever it is nested.
 
-#![allow(dead_code, reason = "each side uses the half that is its own")]
-
 use serde::{Deserialize, Serialize};
 
 /// Creates an object.
