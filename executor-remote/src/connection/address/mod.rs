@@ -25,7 +25,7 @@ const UNIX: &str = "unix:";
 /// `sun_path` of Linux without the byte that ends a path, or that begins an abstract name.
 const MAX_UNIX_LEN: usize = 107;
 
-/// An address of one of the [kinds](self). `Display` gives what `FromStr` reads.
+/// An address of one of the kinds that [`connection`](crate::connection) has. `Display` gives what `FromStr` reads.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Address {
