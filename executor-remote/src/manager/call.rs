@@ -165,7 +165,8 @@ impl<T> Call<T> {
         io_runtime::block_on_until(self, deadline)
     }
 
-    /// Lets the call be carried out without waiting for it. Its outcome, be it an error, is dropped.
+    /// Lets the call be carried out without waiting for it. Its outcome, be it an error, is dropped. It goes out with the next ones, or
+    /// in a moment: a process that ends right after this should wait for its last call.
     pub fn detach(mut self)
     where
         T: Send + 'static,

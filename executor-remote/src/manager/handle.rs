@@ -94,9 +94,12 @@ impl Handle {
         Call::method(pending, Context { handle: Arc::clone(self), method }, decode)
     }
 
-    /// As [`call`](Self::call), where nobody waits for the answer.
+    /// As [`call`](Self::call), where nobody waits for the answer. It is carried out even if this process ends now.
     pub(super) fn tell(&self, method: &'static str, args: Vec<Object>) {
         self.pending(Cow::Borrowed(method), Ok(args)).detach();
+        if let Place::Native { session, .. } = &self.place {
+            session.flush();
+        }
     }
 
     fn pending(&self, method: Cow<'static, str>, args: Result<Vec<Object>, ObjectError>) -> Pending<Object> {

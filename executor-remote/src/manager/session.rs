@@ -283,6 +283,11 @@ impl Session {
     pub(super) fn lease(&self, id: u64) {
         self.tell(LEASE, (id, LEASE_TIME.as_millis() as u64));
         // The proxy may arrive when this process has ended.
+        self.flush();
+    }
+
+    /// Hands what was sent to the operating system, which delivers it even if this process ends.
+    pub(super) fn flush(&self) {
         if let Some(Ok(client)) = self.client.get() {
             client.flush();
         }

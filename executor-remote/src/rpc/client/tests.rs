@@ -184,6 +184,28 @@ fn dropping_a_call_cancels_it() {
 }
 
 #[test]
+fn a_detached_call_is_carried_out_and_not_cancelled() {
+    let (client, mut server) = pair();
+    client.call::<_, ()>("unwanted", ()).detach();
+    let (unwanted, _) = server.next_call();
+    let next = client.call::<_, u64>("next", 7_u64);
+    let (next_id, body) = server.next_call();
+    server.answer(unwanted, b"late");
+    server.answer(next_id, &body);
+    assert_eq!(next.wait().unwrap(), 7);
+}
+
+#[test]
+fn a_client_knows_that_its_server_has_left() {
+    let (client, server) = pair();
+    assert!(!client.is_closed());
+    drop(server);
+    assert!(client.is_closed(), "without having read");
+    assert!(client.call::<_, ()>("anything", ()).wait().is_err());
+    assert!(client.is_closed());
+}
+
+#[test]
 fn a_deadline_ends_a_call_in_a_thread_and_in_a_future() {
     let (client, mut server) = pair();
     let limit = Duration::from_millis(20);

@@ -50,6 +50,26 @@ fn where_nothing_can_be_cancelled_a_place_is_kept_until_its_answer() {
 }
 
 #[test]
+fn an_abandoned_call_keeps_its_place_until_its_answer() {
+    let mut calls = table(Matching::Cancellable);
+    let (sent, held) = (calls.insert_sent(), calls.insert_held(|_| vec![1]));
+    calls.register(sent, task());
+    let (abandoned, waiter) = calls.abandon(sent);
+    assert!(abandoned && waiter.is_some(), "who waits is not forgotten in the table");
+    assert_eq!((calls.due(), calls.tasks()), (1, 0));
+    assert!(calls.answer(sent, "unwanted").is_none());
+    assert_eq!((calls.due(), calls.take(sent)), (0, None));
+    assert_eq!(calls.insert_sent().short(), sent.short(), "the place is free");
+    assert!(!calls.abandon(held).0, "what was not sent has to be waited for");
+    assert_eq!(calls.send_next_held(), Some(vec![1]));
+
+    // One that is answered already is dropped.
+    calls.answer(held, "unwanted");
+    assert!(calls.abandon(held).0);
+    assert_eq!(calls.take(held), None);
+}
+
+#[test]
 fn answers_in_order_count_those_whose_callers_have_gone() {
     let mut calls = table(Matching::InOrder);
     let [first, second, third] = [calls.insert_sent(), calls.insert_sent(), calls.insert_sent()];
