@@ -6,9 +6,11 @@
 //! down to the order in which the answer and the caller's leaving reach the table's lock:
 //!
 //! - The answer is first: it waits in the table until it is taken, or dropped along with the call.
-//! - The caller is first (it drops the `Call`, or the deadline passes): the call leaves the table, and the server is told to cancel it. The answer may be on its
-//!   way already; it is dropped when it comes, and cannot be taken for another call's (rules 2 and 3 of `in_flight`).
-//! - The deadline passes while the answer arrives: whichever reaches the lock first. An answer that is there is given, however late.
+//! - The caller is first (it drops the `Call`, or the deadline passes): the call leaves the table, and the server is told to
+//!   cancel it. The answer may be on its way already; it is dropped when it comes, and cannot be taken for another call's
+//!   (rules 2 and 3 of `in_flight`).
+//! - The deadline passes while the answer arrives: whichever reaches the lock first. An answer that is there is given,
+//!   however late.
 
 use std::fmt;
 use std::future::Future;
@@ -29,8 +31,8 @@ use crate::io_runtime;
 
 /// A value that a server will send, or has sent. Made by [`RpcClient::call`](super::RpcClient::call).
 ///
-/// It is a future, which can be polled in any runtime; without one, take [`wait`](Self::wait). Dropping it cancels the call: the
-/// server is told, if the protocol knows of that, and stops what it can.
+/// It is a future, which can be polled in any runtime; without one, take [`wait`](Self::wait). Dropping it cancels the call:
+/// the server is told, if the protocol knows of that, and stops what it can.
 ///
 /// # Cancel safety
 ///
@@ -108,8 +110,9 @@ impl<R> Call<R> {
         Call::new(name, sent, deadline, Finish::Direct(decode))
     }
 
-    /// Sets when this call is given up, counted from now; then it gives [`RpcError::DeadlineExceeded`], and the server is told to cancel it. An earlier deadline that it has
-    /// already is kept. [`RpcClient::with_deadline`](super::RpcClient::with_deadline) tells the server beforehand.
+    /// Sets when this call is given up, counted from now; then it gives [`RpcError::DeadlineExceeded`], and the server is
+    /// told to cancel it. An earlier deadline that it has already is kept.
+    /// [`RpcClient::with_deadline`](super::RpcClient::with_deadline) tells the server beforehand.
     pub fn deadline(mut self, limit: Duration) -> Call<R> {
         let new = Instant::now().checked_add(limit);
         self.deadline = match (self.deadline, new) {
@@ -128,7 +131,8 @@ impl<R> Call<R> {
         self.then(|result| result.map(map))
     }
 
-    /// The same call with its outcome passed through `then`, which runs where the outcome is taken, and may make an error of a value or a value of an error.
+    /// The same call with its outcome passed through `then`, which runs where the outcome is taken, and may make an error of
+    /// a value or a value of an error.
     pub fn then<U>(
         mut self,
         then: impl FnOnce(Result<R, RpcError>) -> Result<U, RpcError> + Send + 'static,
@@ -175,7 +179,8 @@ impl<R> Call<R> {
         self.settle(answer)
     }
 
-    /// As [`wait`](Self::wait), for at most `limit`. `None` means that there is no answer yet; the call goes on, and can be waited for again.
+    /// As [`wait`](Self::wait), for at most `limit`. `None` means that there is no answer yet; the call goes on, and can be
+    /// waited for again.
     ///
     /// # Panics
     ///

@@ -14,14 +14,16 @@
 //!                          fail_all: Held, Sent ────────────────────────┘
 //! ```
 //!
-//! 1. A call is *held* while the client has no room for it: its message waits here, in order, and goes when it is let go first.
-//! 2. An answer finds its call by id. An id is a place in the table and how often the place was used before, so that an answer that
-//!    comes after its caller has gone never reaches the next call in that place.
-//! 3. Where the peer does not understand "cancel", or gives no id back, a call whose caller has gone keeps its place until its answer has
-//!    come: ids of 32 bits, or of none, cannot tell uses of a place apart.
+//! 1. A call is *held* while the client has no room for it: its message waits here, in order, and is dropped with the call
+//!    if its caller goes first.
+//! 2. An answer finds its call by id. An id is a place in the table and how often the place was used before, so that an
+//!    answer that comes after its caller has gone never reaches the next call in that place.
+//! 3. Where the peer does not understand "cancel", or gives no id back, a call whose caller has gone keeps its place until
+//!    its answer has come: ids of 32 bits, or of none, cannot tell uses of a place apart.
 //! 4. Where answers carry no id they come in the order of the calls, and belong to the oldest sent one.
-//! 5. Whoever wants the answer registers a [`Waiter`], one for each call, the newest counts. Every transition that ends a wait gives
-//!    the waiter back, to be woken when no lock is held; so does every one that replaces it, to be dropped when no lock is held.
+//! 5. Whoever wants the answer registers a [`Waiter`], one for each call, the newest counts. Every transition that ends a
+//!    wait gives the waiter back, to be woken when no lock is held; so does every one that replaces it, to be dropped when
+//!    no lock is held.
 
 use std::collections::VecDeque;
 use std::task::Waker;
@@ -293,8 +295,8 @@ impl<A> InFlight<A> {
         (true, waiter)
     }
 
-    /// No answer will come any more: gives each call without one the answer of `failure`, which is told whether the call was sent.
-    /// Gives back all who wait.
+    /// No answer will come any more: gives each call without one the answer of `failure`, which is told whether the call was
+    /// sent. Gives back all who wait.
     pub(crate) fn fail_all(&mut self, mut failure: impl FnMut(bool) -> A) -> Vec<Waiter> {
         let mut waiters = Vec::with_capacity(self.tasks + self.threads.len());
         for place in 0..self.places.len() {

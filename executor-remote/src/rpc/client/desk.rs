@@ -2,37 +2,41 @@
 //!
 //! # Protocol
 //!
-//! The socket of a client is read by one party at a time, the *reader*. Everything here happens under the lock of the client's
-//! state, one method one step; nothing in here blocks, reads or wakes. What is to be done after the step, when the lock has been released,
-//! is said by [`Then`], and must be done.
+//! The socket of a client is read by one party at a time, the *reader*. Everything here happens under the lock of the
+//! client's state, one method one step; nothing in here blocks, reads or wakes. What is to be done after the step, when the
+//! lock has been released, is said by [`Then`], and must be done.
 //!
 //! Two kinds of parties read:
 //!
-//! - a **thread** in `wait`, which blocks in the system call that reads: so the answer to a call made one by one is read by the thread
-//!   that wants it, and no other thread is woken for it;
-//! - the **driver**, a task of a runtime, which is polled when the socket is readable. It reads for calls whose futures were polled, and
-//!   which have no thread.
+//! - a **thread** in `wait`, which blocks in the system call that reads: so the answer to a call made one by one is read by
+//!   the thread that wants it, and no other thread is woken for it;
+//! - the **driver**, a task of a runtime, which is polled when the socket is readable. It reads for calls whose futures were
+//!   polled, and which have no thread.
 //!
-//! 1. *Taking the role.* A thread that finds its call unanswered and no reader becomes the reader ([`sit`](Desk::sit)); so does the driver when
-//!    it is polled ([`driver_begins`](Desk::driver_begins)). Else the thread registers itself with its call and parks.
-//! 2. *Reading.* Only the reader reads. It answers calls ([`InFlight`]) and wakes who is registered with them. A thread is the reader until its own call
-//!    is answered or its time is up; the driver until nothing more can be read.
-//! 3. *Handing over.* Whoever gives the role up hands it over in the same step: to a thread that is parked, if there is one, which is then the reader
-//!    before it has been scheduled, and is unparked; else, if futures are registered, to the driver, by putting it on watch.
-//! 4. *On watch* means that the driver will be polled after this step: either it has been woken since it was polled last, or it is registered for the
-//!    socket's readability, which is reported at once if there is something to read. It goes off watch only in the step in which it is polled and finds that a
-//!    thread reads; rule 3 puts it on watch again when that thread leaves.
+//! 1. *Taking the role.* A thread that finds its call unanswered and no reader becomes the reader ([`sit`](Desk::sit)); so
+//!    does the driver when it is polled ([`driver_begins`](Desk::driver_begins)). Else the thread registers itself with its
+//!    call and parks.
+//! 2. *Reading.* Only the reader reads. It answers calls ([`InFlight`]) and wakes who is registered with them. A thread is
+//!    the reader until its own call is answered or its time is up; the driver until nothing more can be read.
+//! 3. *Handing over.* Whoever gives the role up hands it over in the same step: to a thread that is parked, if there is one,
+//!    which is then the reader before it has been scheduled, and is unparked; else, if futures are registered, to the
+//!    driver, by putting it on watch.
+//! 4. *On watch* means that the driver will be polled after this step: either it has been woken since it was polled last, or
+//!    it is registered for the socket's readability, which is reported at once if there is something to read. It goes off
+//!    watch only in the step in which it is polled and finds that a thread reads; rule 3 puts it on watch again when that
+//!    thread leaves.
 //! 5. *Registering.* A future registers its waker, finds no reader, and puts the driver on watch, in one step.
-//! 6. *Leaving.* A thread whose time is up takes back its registration in the step in which it leaves, and gives up the role if that has been handed to it meanwhile
-//!    (rule 3).
+//! 6. *Leaving.* A thread whose time is up takes back its registration in the step in which it leaves, and gives up the role
+//!    if that has been handed to it meanwhile (rule 3).
 //!
 //! No wake-up is lost, because after each step:
 //!
 //! > if an unanswered call has somebody registered, there is a reader, or the driver is on watch.
 //!
-//! Registering keeps it by rules 1 and 5; ending to read by rule 3; going off watch by rule 4, as there is a reader then. A reader that is a thread
-//! either runs, or blocks in a read that the answer ends, or has been unparked (rule 3); one that is the driver runs. So whoever is registered
-//! is woken once its answer has arrived. `tests` walks through every order of these steps.
+//! Registering keeps it by rules 1 and 5; ending to read by rule 3; going off watch by rule 4, as there is a reader then. A
+//! reader that is a thread either runs, or blocks in a read that the answer ends, or has been unparked (rule 3); one that is
+//! the driver runs. So whoever is registered is woken once its answer has arrived. `tests` walks through every order of
+//! these steps.
 
 use std::task::{Poll, Waker};
 use std::thread::Thread;
@@ -111,8 +115,8 @@ impl<A> Desk<A> {
         (Poll::Pending, then, replaced)
     }
 
-    /// A thread asks for its answer, at first and whenever it was unparked (rule 1). If it is answered, it has got up (rule 3): the role
-    /// may have been handed to it before all calls failed.
+    /// A thread asks for its answer, at first and whenever it was unparked (rule 1). If it is answered, it has got up (rule
+    /// 3): the role may have been handed to it before all calls failed.
     pub(crate) fn sit(
         &mut self,
         id: CallId,

@@ -35,12 +35,12 @@ use speech::Speech;
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct ClientConfig {
-    /// How many calls are sent before the first of them is answered; further ones are held until there is room. Default 4096. Too low
-    /// and the server runs dry between answers; too high and it, or the network, has more to remember than it can
-    /// use. At least 1.
+    /// How many calls are sent before the first of them is answered; further ones are held until there is room. Default
+    /// 4096. Too low and the server runs dry between answers; too high and it, or the network, has more to remember than it
+    /// can use. At least 1.
     pub calls_in_flight: usize,
-    /// How many bytes wait to be sent, before further calls are held. One call more is always taken, of any size. Default 1 MiB. Too low and
-    /// writes become small; too high is memory, while the server reads nothing.
+    /// How many bytes wait to be sent, before further calls are held. One call more is always taken, of any size. Default 1
+    /// MiB. Too low and writes become small; too high is memory, while the server reads nothing.
     pub unsent_bytes: usize,
 }
 
@@ -66,19 +66,44 @@ impl ClientConfig {
 
 /// Calls functions by name on a server at the other end of one connection.
 ///
-/// Clones are cheap and share the connection, as do threads and tasks: many calls are under way on it at the same time, and each answer
-/// finds its call. No particular async runtime is needed, and none at all for [`Call::wait`].
+/// Clones are cheap and share the connection, as do threads and tasks: many calls are under way on it at the same time, and
+/// each answer finds its call. No particular async runtime is needed, and none at all for [`Call::wait`].
 ///
 /// # Limits
 ///
-/// Memory is bounded by [`ClientConfig`] whatever the server does: a call that finds no room is *held* by its [`Call`] and sent when
-/// there is room, in order; so a caller that awaits its calls waits for a server that does not read, and one that gives up
-/// (drops the `Call`, or sets a deadline) frees what was held.
+/// Memory is bounded by [`ClientConfig`] whatever the server does: a call that finds no room is *held* by its [`Call`] and
+/// sent when there is room, in order; so a caller that awaits its calls waits for a server that does not read, and one that
+/// gives up (drops the `Call`, or sets a deadline) frees what was held.
 ///
 /// # Shutdown
 ///
 /// The connection ends with the last clone and the last [`Call`]. If it ends earlier, each call in flight fails with
-/// [`RpcError::Disconnected`], and so does each later one. A client does not connect again: whether a call may be repeated, only its caller knows.
+/// [`RpcError::Disconnected`], and so does each later one. A client does not connect again: whether a call may be repeated,
+/// only its caller knows.
+///
+/// # Examples
+///
+/// ```
+/// use executor_remote::connection::Listener;
+/// use executor_remote::rpc::{RpcClient, RpcServer};
+///
+/// # futures::executor::block_on(async {
+/// let listener = Listener::bind("127.0.0.1:0", b"secret").await?;
+/// let address = listener.local_addr().to_string();
+/// let serving = RpcServer::new().register("add", |(x, y): (i64, i64)| x + y).serve(listener);
+///
+/// let client = RpcClient::connect(&address, b"secret").await?;
+/// let first = client.call::<_, i64>("add", (1, 2));
+/// let second = client.call::<_, i64>("add", (3, 4)); // both are under way
+/// assert_eq!(second.await?, 7);
+/// assert_eq!(first.wait()?, 3); // without an async runtime
+///
+/// serving.handle().stop();
+/// serving.await?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct RpcClient {
     owner: Arc<Owner>,
@@ -118,8 +143,9 @@ impl RpcClient {
         RpcClient::new(connection).map_err(|error| ConnectionError::Io(io::Error::other(error)))
     }
 
-    /// A client over a connection, whose [codec](Connection::codec) says what the server speaks: bincode is the protocol of this crate, pickle that of
-    /// Python's well-known thirty-line RPC server, MessagePack is MessagePack-RPC, JSON is JSON-RPC 2.0.
+    /// A client over a connection, whose [codec](Connection::codec) says what the server speaks: bincode is the protocol of
+    /// this crate, pickle that of Python's well-known thirty-line RPC server, MessagePack is MessagePack-RPC, JSON is
+    /// JSON-RPC 2.0.
     ///
     /// # Errors
     ///
@@ -134,7 +160,7 @@ impl RpcClient {
     ///
     /// As [`new`](Self::new).
     pub fn with_config(connection: Connection, config: ClientConfig) -> Result<RpcClient, RpcError> {
-        let (codec, peer) = (Codec::default(), connection.peer_addr().to_string());
+        let (codec, peer) = (connection.codec(), connection.peer_addr().to_string());
         match connection.into_socket() {
             Ok((fd, inbox)) => {
                 let fd = fd.map_err(|error| RpcError::broken(Arc::new(error.into())))?;
@@ -176,8 +202,8 @@ impl RpcClient {
         RpcClient { owner: Arc::new(Owner(shared)), limit: None }
     }
 
-    /// A clone whose calls have this deadline, counted from when each is made. The server is told of it, as far as its protocol has a
-    /// word for it, and need not begin what nobody will wait for. See also [`Call::deadline`].
+    /// A clone whose calls have this deadline, counted from when each is made. The server is told of it, as far as its
+    /// protocol has a word for it, and need not begin what nobody will wait for. See also [`Call::deadline`].
     #[must_use]
     pub fn with_deadline(&self, limit: Duration) -> RpcClient {
         RpcClient { owner: Arc::clone(&self.owner), limit: Some(limit) }
@@ -185,8 +211,8 @@ impl RpcClient {
 
     /// Calls the function `name` with `args`: a tuple is the positional arguments, any other value is the only one.
     ///
-    /// The call is made right now, whether or not the [`Call`] is polled; that gives the value, and cancels the call when it is dropped.
-    /// Errors come from there, too.
+    /// The call is made right now, whether or not the [`Call`] is polled; that gives the value, and cancels the call when it
+    /// is dropped. Errors come from there, too.
     ///
     /// # Blocking
     ///

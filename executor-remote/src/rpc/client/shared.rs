@@ -4,12 +4,14 @@
 //!
 //! A call appends its message to `out`, under the lock. Who sends it is decided by who would have to be woken for it:
 //!
-//! - If nobody else's call is in flight, the caller writes it at once: it is waiting for it, and there is nothing to send along.
+//! - If nobody else's call is in flight, the caller writes it at once: it is waiting for it, and there is nothing to send
+//!   along.
 //! - Else the driver is asked to, and while that has not run, further calls are appended: they go out in one write.
 //! - A thread in `wait` sends what there is before it waits. So does whoever makes `out` larger than [`LARGE_WRITE`].
 //!
-//! One party writes at a time ([`Writer`]), and goes on until `out` is empty, so what comes meanwhile is never left behind. If the socket takes no
-//! more, what is left is *stuck*, the driver sends it when the socket takes more, and others leave it to the driver.
+//! One party writes at a time ([`Writer`]), and goes on until `out` is empty, so what comes meanwhile is never left behind.
+//! If the socket takes no more, what is left is *stuck*, the driver sends it when the socket takes more, and others leave it
+//! to the driver.
 //!
 //! There is room for a call while fewer than [`ClientConfig::calls_in_flight`] are in flight and less than
 //! [`ClientConfig::unsent_bytes`] are to be sent. Else the call is held, and sent once there is room, in order.
@@ -18,9 +20,10 @@
 //!
 //! # Ending
 //!
-//! If nothing can be sent any more, the socket is shut down, but answers that have come already are still read; who reads then finds the end.
-//! [`fail`](Shared::fail) is the only end of the client itself. It happens once, fails all calls in flight, those that come later fail at once, and the socket is shut down, which
-//! ends the read of whoever is reading. The driver is woken and goes.
+//! If nothing can be sent any more, the socket is shut down, but answers that have come already are still read; who reads
+//! then finds the end. [`fail`](Shared::fail) is the only end of the client itself. It happens once, fails all calls in
+//! flight, those that come later fail at once, and the socket is shut down, which ends the read of whoever is reading. The
+//! driver is woken and goes.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -7,8 +7,9 @@
 //! | MessagePack-RPC | `[0, id, name, [args..]]` | `[1, id, error, value]` | by id, of 32 bits |
 //! | JSON-RPC 2.0 | `{"jsonrpc": "2.0", "method": name, "params": [args..], "id": id}` | with `"result"` or `"error"` | by id |
 //!
-//! The arguments are encoded first, as that runs the caller's code; then the message is put together from them, under the lock, when its id is
-//! known. Likewise an answer is sorted to its call by who reads, and its value is decoded by who takes it.
+//! The arguments are encoded first, as that runs the caller's code; then the message is put together from them, under the
+//! lock, when its id is known. Likewise an answer is sorted to its call by who reads, and its value is decoded by who takes
+//! it.
 
 use std::time::Duration;
 
