@@ -78,7 +78,6 @@ impl Dialect {
 }
 
 /// The number of a codec in the native hello.
-#[allow(dead_code, reason = "the client says it")]
 pub(crate) fn codec_to_wire(codec: Codec) -> u8 {
     match codec {
         Codec::Bincode => 0,

@@ -17,9 +17,9 @@
 //! So the calls of one peer are begun in the order in which they were sent as far as they run where they were read, or are
 //! async; what runs aside is begun in no particular order.
 //!
-//! The estimate is wrong for a handler that is quick until it waits for something. While it does, its peer is not read from. It is a
-//! deadlock if what it waits for is another call of the same peer: such a handler has to be registered as async or as
-//! blocking. The other peers are served by the remaining threads.
+//! The estimate is wrong for a handler that is quick until it waits for something. While it does, its peer is not read from, and
+//! one of the few threads that serve all peers is taken. It is a deadlock if what it waits for is another call of the same peer, or if
+//! as many peers do so as there are threads. A handler that waits has to be registered as async or as blocking.
 //!
 //! A panic, of the function, of the decoding of its argument or the encoding of its value, is caught here and is the outcome
 //! of that call alone. What has been written of its answer is taken back.

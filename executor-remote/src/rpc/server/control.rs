@@ -13,14 +13,15 @@ pub(super) struct Control {
     pub(super) stopping: Arc<AtomicBool>,
     /// For the task that accepts.
     pub(super) stopped: Notify,
-    /// Those that are to be woken; those that have left are removed when there are twice as many.
+    /// Those that are to be woken; those that have left are removed when there is no room for another.
     peers: Mutex<Vec<Weak<InFlight>>>,
 }
 
 impl Control {
     /// Lets nothing more be begun. Peers are woken, to complete what they have begun, and to leave.
     pub(super) fn stop(&self) {
-        // Release: a peer that is entered later sees it.
+        // A peer that is entered after the wake-ups below sees it, by the lock; one that is woken before it has registered its
+        // waker sees it, as it looks after that.
         self.stopping.store(true, Ordering::SeqCst);
         self.stopped.notify_one();
         for peer in self.peers().iter().filter_map(Weak::upgrade) {

@@ -37,8 +37,6 @@ const ROUNDS: usize = 16;
 const TURN: usize = 32;
 const TURN_LIMIT: Duration = Duration::from_micros(500);
 
-const NEVER: Duration = Duration::MAX;
-
 /// How long a peer may take its time to take its last answers.
 const LEAVING: Duration = Duration::from_secs(5);
 
@@ -97,6 +95,10 @@ impl Peer {
                     self.leave(Stage::Lingering, LINGERING);
                     continue;
                 }
+                Stage::Ended if is_idle && self.limit.is_none() => {
+                    self.leave(Stage::Ended, LEAVING);
+                    continue;
+                }
                 Stage::Ended | Stage::Leaving => return self.poll_limit(cx),
                 Stage::Lingering => {
                     while self.receive.next().is_some() {}
@@ -128,7 +130,7 @@ impl Peer {
             // READ
             if !ready!(self.receive.poll_receive(cx))? {
                 self.calls.peer_has_ended();
-                self.leave(Stage::Ended, NEVER);
+                self.stage = Stage::Ended; // without a limit while calls run
             }
         }
         cx.waker().wake_by_ref();
@@ -155,7 +157,7 @@ impl Peer {
 
     fn leave(&mut self, stage: Stage, limit: Duration) {
         self.stage = stage;
-        self.limit = (limit != NEVER).then(|| Box::pin(tokio::time::sleep(limit)));
+        self.limit = Some(Box::pin(tokio::time::sleep(limit)));
     }
 
     fn poll_limit(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
