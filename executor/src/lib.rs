@@ -62,6 +62,9 @@ pub use executor_remote as remote;
 #[cfg(feature = "thread")]
 pub use executor_thread as thread;
 
+#[cfg(feature = "rpc")]
+pub use executor_remote::{connection, manager, object, rpc};
+
 #[cfg(feature = "process")]
 pub use executor_process::{ForkPoint, Process, ProcessConfig, ProcessExecutor, StartMethod, ipc};
 #[cfg(feature = "remote")]
@@ -73,6 +76,6 @@ pub use config::{Config, from_env, open};
 pub use init::init;
 
 /// The examples of the README run as tests.
-#[cfg(all(doctest, feature = "thread"))]
+#[cfg(all(doctest, feature = "thread", feature = "rpc"))]
 #[doc = include_str!("../../README.md")]
 pub struct Readme;
