@@ -55,7 +55,16 @@ const GOALS: &[Goal] = &[
     process(Workload::Value, Metric::IncrementsPerSecond, AtLeast(20.0, "python-value")),
     goal("connection-unix", Workload::Connection, Metric::P50Us, AtMost(1.15, "limit-socketpair")),
     goal("connection-tcp", Workload::Connection, Metric::P50Us, AtMost(1.15, "limit-tcp")),
+    goal("rpc", Workload::Rpc, Metric::CallsPerSecond, AtLeast(1.0, "tarpc")),
+    goal("rpc", Workload::Rpc, Metric::P50Us, AtMost(1.3, "limit-tokio")),
     goal("rpc-from-python", Workload::Rpc, Metric::CallsPerSecond, AtLeast(1.5, "python-rpc")),
+    goal("manager", Workload::Manager, Metric::OperationsPerSecond, AtLeast(4.0, "python-manager")),
+    goal(
+        "manager-pipelined",
+        Workload::Manager,
+        Metric::OperationsPerSecond,
+        AtLeast(20.0, "python-manager"),
+    ),
 ];
 
 const fn process(workload: Workload, metric: Metric, wanted: Wanted) -> Goal {

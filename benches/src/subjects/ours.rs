@@ -13,13 +13,15 @@ use crate::workload::{self, Scale, Speed, WORKERS, Workload};
 
 mod connection;
 mod large;
+mod manager;
 mod rpc;
 mod toolbox;
 
 pub use connection::{
     serve_until_end_of as serve_connection, tcp as connection_tcp, unix as connection_unix,
 };
-pub use rpc::{from_python as rpc_from_python, serve_until_end_of as serve_rpc};
+pub use manager::{one_by_one as manager, pipelined as manager_pipelined};
+pub use rpc::{from_python as rpc_from_python, rpc, serve_until_end_of as serve_rpc};
 
 /// Their URLs, without the number of workers.
 const THREAD: &str = "thread://";

@@ -58,8 +58,8 @@ impl Subject for Connection {
         let p50 = pool::median_round_trip(scale.round_trips(), |x| {
             let mut object: Object = [7; OBJECT_BYTES];
             object[0] = x as u8;
-            connection.send_bytes(&object).map_err(BenchError::failed)?;
-            let echoed = connection.recv_bytes(32).map_err(BenchError::failed)?;
+            connection.send(&object).map_err(BenchError::failed)?;
+            let echoed: Object = connection.recv().map_err(BenchError::failed)?;
             check(echoed[0].into(), x & 0xFF)
         })?;
         Ok(vec![(Metric::P50Us, p50)])
@@ -86,8 +86,8 @@ pub fn serve_until_end_of(lifeline: File) -> io::Result<()> {
 /// Sends back what the first peer sends. Whatever goes wrong, the peer is the one to say so: it gets no answer.
 fn echo(listener: &Listener) {
     let Ok(mut connection) = listener.accept() else { return };
-    while let Ok(object) = connection.recv_bytes(32) {
-        if connection.send_bytes(&object).is_err() {
+    while let Ok(object) = connection.recv::<Object>() {
+        if connection.send(&object).is_err() {
             return;
         }
     }
