@@ -59,12 +59,10 @@ mod agent;
 pub mod cache;
 mod client;
 #[cfg(feature = "rpc")]
-#[allow(dead_code, reason = "calls and managers use the rest")]
 pub mod connection;
 mod greeting;
 pub mod heartbeat;
 #[cfg(feature = "rpc")]
-#[allow(dead_code, reason = "calls and managers use the rest")]
 mod io_runtime;
 pub mod key;
 mod link;

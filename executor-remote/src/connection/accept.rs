@@ -216,22 +216,20 @@ impl HalfOpen {
     /// Rule 2.
     async fn make_room(&mut self, limit: usize) {
         while self.tasks.try_join_next().is_some() {}
-        if self.order.len() >= limit {
-            self.order.retain(|(_, task)| !task.is_finished());
-        }
+        self.order.retain(|(_, task)| !task.is_finished());
         while self.tasks.len() >= limit {
             match self.order.front() {
                 Some((begun, _)) if begun.elapsed() < GRACE => {
+                    // If one is over before, there is room.
                     let _ = tokio::time::timeout_at(*begun + GRACE, self.tasks.join_next()).await;
                 }
-                oldest => {
-                    // It is over, or too old.
-                    if let Some((_, task)) = oldest {
-                        task.abort();
+                Some(_) => {
+                    if let Some((_, oldest)) = self.order.pop_front() {
+                        oldest.abort();
+                        self.tasks.join_next().await; // that one, or one that was over before
                     }
-                    self.order.pop_front();
-                    self.tasks.join_next().await;
                 }
+                None => drop(self.tasks.join_next().await),
             }
         }
     }
