@@ -267,7 +267,9 @@ impl<'a> Buffer<'a> {
             }
             self.use_vec();
         }
-        if self.takes_bulk && self.vec.len() - self.start + bytes.len() >= blob::BULK {
+        // Once there is bulk memory, it has all that follows, even if this piece would find room in the vector.
+        let is_bulk = self.bulk.is_some() || self.vec.len() - self.start + bytes.len() >= blob::BULK;
+        if self.takes_bulk && is_bulk {
             return self.extend_bulk(bytes);
         }
         self.vec.extend_from_slice(bytes);

@@ -12,6 +12,7 @@ use crate::support::{
 
 crate::tests![
     segments_are_used_again,
+    values_become_large_at_any_of_their_bytes,
     a_worker_that_is_killed_with_blobs_gives_them_back,
     a_result_outlives_its_worker_and_goes_on_to_another,
     a_worker_that_keeps_a_blob_keeps_its_bytes,
@@ -41,6 +42,19 @@ fn changed(blob: Blob) -> Blob {
         *to = from + 1;
     }
     bytes.freeze()
+}
+
+/// A number is written as a byte and four more. When those four were the first in bulk memory, the next byte went to where
+/// the value had been before, and was lost.
+fn values_become_large_at_any_of_their_bytes() {
+    let ex = workers(1);
+    for padding in 0..5u8 {
+        let numbers: Vec<i64> = (100_000..140_000).collect();
+        let sent = (vec![padding; padding.into()], numbers);
+        let back =
+            value(ex.submit(|(padding, numbers): (Vec<u8>, Vec<i64>)| (padding, numbers), sent.clone()));
+        assert!(back == sent, "{padding} bytes before the numbers");
+    }
 }
 
 fn segments_are_used_again() {
