@@ -34,8 +34,8 @@
 //! | `thread` | `thread://`, [`ThreadExecutor`] and the module [`thread`] |
 //! | `process` | `process://`, [`ProcessExecutor`], the modules [`process`] and [`ipc`]: locks, values, memory that processes share |
 //! | `remote` | `tcp://`, [`RemoteExecutor`] and the module [`remote`], with the agent |
-//! | `rpc` | in [`remote`]: connections, remote calls and managers, which a Python program can use as well |
-//! | `zeromq` | remote calls over ZeroMQ |
+//! | `rpc` | the modules [`connection`], [`rpc`], [`manager`] and [`object`], whose other side may be a Python program; [`serve_if_asked`] |
+//! | `zeromq` | the module [`rpc::zeromq`]: remote calls over ZeroMQ |
 //! | `tokio` | async tasks run on a tokio runtime, so that its timers and sockets work in them |
 //!
 //! # What this crate does not do
@@ -52,6 +52,8 @@ mod before_main;
 mod config;
 mod init;
 pub mod prelude;
+#[cfg(feature = "rpc")]
+mod serve;
 
 pub use executor_core::*;
 
@@ -74,6 +76,8 @@ pub use executor_thread::{ThreadConfig, ThreadExecutor};
 
 pub use config::{Config, from_env, open};
 pub use init::init;
+#[cfg(feature = "rpc")]
+pub use serve::{Serve, ServeError, serve_if_asked};
 
 /// The examples of the README run as tests.
 #[cfg(all(doctest, feature = "thread", feature = "rpc"))]

@@ -8,8 +8,8 @@ use super::{KeyError, MAX_FILE_LEN, read_secret};
 use crate::connection::AuthKey;
 
 impl AuthKey {
-    /// Reads a file whose contents are the key, whatever bytes they are, but for one line end at the end of it: editors and `echo` write it,
-    /// and Python's `open(..., "rb").read()` would keep it. A key of random bytes should not end in byte 10.
+    /// Reads a file whose contents are the key, whatever bytes they are, but for one line end at the end of it: editors and
+    /// `echo` write it, and Python's `open(..., "rb").read()` would keep it. A key of random bytes should not end in byte 10.
     ///
     /// # Errors
     ///

@@ -15,8 +15,8 @@ use crate::rpc::transport::Batch;
 
 /// One of these functions. Its calls are tasks; a call that is cancelled cancels its task.
 ///
-/// The arguments are decoded here, where the call was read, by the function's own type, so that what does not fit never becomes a
-/// task. The value comes back as one that can be written in any dialect.
+/// The arguments are decoded here, where the call was read, by the function's own type, so that what does not fit never
+/// becomes a task. The value comes back as one that can be written in any dialect.
 pub(crate) struct Registered {
     name: &'static str,
     executor: Arc<dyn Executor>,

@@ -15,8 +15,8 @@
 //! given, whatever it is, so that brokers may stand in between. What lost is a REQ and a REP socket on this side: they speak
 //! with the same peers, allow one call at a time, and are of no more use after a lost answer.
 //!
-//! Who sends with one envelope is one *peer*, with answers, calls in flight and failures of its own: a connection, or each of the clients
-//! behind a broker. After [`PEERS_MAX`] of them, the one that has been silent for longest is forgotten.
+//! Who sends with one envelope is one *peer*, with answers, calls in flight and failures of its own: a connection, or each of
+//! the clients behind a broker. After [`PEERS_MAX`] of them, the one that has been silent for longest is forgotten.
 //!
 //! # Security
 //!
