@@ -1,10 +1,11 @@
-//! The `executor` command: `agent`, `keygen` and `bench`.
+//! The `executor` command: `agent`, `keygen`, `bench` and `call`.
 //!
 //! Exit status: 0 if all went well, 1 if something failed, 2 if the command line cannot be meant.
 #![forbid(unsafe_code)]
 
 mod agent;
 mod bench;
+mod call;
 mod failure;
 mod keygen;
 
@@ -25,6 +26,7 @@ enum Command {
     Agent(agent::Arguments),
     Keygen(keygen::Arguments),
     Bench(bench::Arguments),
+    Call(call::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         Command::Agent(arguments) => agent::run(&arguments),
         Command::Keygen(arguments) => keygen::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Call(arguments) => call::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
