@@ -152,6 +152,9 @@ impl<R> Call<R> {
     }
 
     /// Lets the call be carried out without waiting for it. Its value, or its error, is dropped when it comes.
+    ///
+    /// If the client and its last call are dropped right after, what the connection takes at once is still sent; a server that
+    /// has stopped reading never sees the rest.
     pub fn detach(mut self)
     where
         R: Send + 'static,

@@ -121,6 +121,8 @@ impl Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
+        // Calls that were detached may be waiting for others to be sent along with.
+        self.0.flush();
         self.0.fail(RpcError::disconnected("this side has closed it"));
     }
 }

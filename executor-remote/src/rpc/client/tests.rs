@@ -196,6 +196,18 @@ fn a_detached_call_is_carried_out_and_not_cancelled() {
 }
 
 #[test]
+fn detached_calls_are_sent_although_the_client_is_dropped() {
+    let (client, mut server) = pair();
+    // With one in flight, the others are left to be sent together.
+    for n in 0..100_u64 {
+        client.call::<_, ()>("unwanted", n).detach();
+    }
+    drop(client);
+    let told = std::iter::from_fn(|| server.next()).count();
+    assert_eq!(told, 100);
+}
+
+#[test]
 fn a_client_knows_that_its_server_has_left() {
     let (client, server) = pair();
     assert!(!client.is_closed());
