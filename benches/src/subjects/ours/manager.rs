@@ -4,8 +4,8 @@
 use std::process;
 use std::time::Duration;
 
-use executor::remote::manager::{Dict, Manager};
 use executor::ExecutorExt;
+use executor::remote::manager::{Dict, Manager};
 
 use super::toolbox::{contend, repeat};
 use crate::pool::check;
