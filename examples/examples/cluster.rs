@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
-use examples::AgentProcess;
+use examples::Listening;
 use executor::prelude::*;
 use executor::remote::key::ClusterKey;
 
@@ -55,7 +55,7 @@ fn cluster(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
     ClusterKey::generate()?.write_new(&key)?;
     let cache = folder.join("cache");
     let program = std::env::current_exe()?;
-    let start = || AgentProcess::start(&program, 2, &cache, Some(&key));
+    let start = || Listening::agent(&program, 2, &cache, Some(&key));
     let (first, mut second) = (start()?, start()?);
     println!("two agents listen, with 2 slots each");
 

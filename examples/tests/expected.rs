@@ -1,24 +1,10 @@
 //! The examples print what their README says, on every backend.
 
+mod readme;
 mod support;
 
+use readme::{assert_prints, expected};
 use support::{Backends, root, run};
-
-/// The n-th block of output in the section about an example.
-fn expected(example: &str, n: usize) -> String {
-    let readme = std::fs::read_to_string(root().join("examples/README.md")).unwrap();
-    let section = readme.split("\n## ").find(|it| it.lines().next() == Some(example));
-    let section = section.unwrap_or_else(|| panic!("the README has no section `{example}`"));
-    let block = section.split("\n```text\n").nth(n + 1).and_then(|it| it.split_once("```"));
-    block.unwrap_or_else(|| panic!("`{example}` has no block {n}")).0.to_owned()
-}
-
-#[track_caller]
-fn assert_prints(example: &str, arguments: &[&str], wanted: &str) {
-    let output = run(example, arguments);
-    assert!(output.status.success(), "{example} {arguments:?}: {output:?}");
-    assert_eq!(String::from_utf8(output.stdout).unwrap(), wanted, "{example} {arguments:?}");
-}
 
 #[test]
 fn quickstart_prints_what_the_readme_says() {
@@ -105,4 +91,14 @@ fn start_methods_prints_what_the_readme_says_for_each_method() {
 #[test]
 fn process_prints_what_the_readme_says() {
     assert_prints("process", &[], &expected("process", 0));
+}
+
+#[test]
+fn connection_echo_prints_what_the_readme_says() {
+    assert_prints("connection_echo", &[], &expected("connection_echo", 0));
+}
+
+#[test]
+fn manager_prints_what_the_readme_says() {
+    assert_prints("manager", &[], &expected("manager", 0));
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use examples::AgentProcess;
+use examples::Listening;
 
 /// The root of the repository, where the examples are run.
 pub fn root() -> &'static Path {
@@ -32,7 +32,7 @@ pub fn run<S: AsRef<std::ffi::OsStr>>(name: &str, arguments: &[S]) -> Output {
 
 /// The backends to run each example on.
 pub struct Backends {
-    agent: AgentProcess,
+    agent: Listening,
     _folder: tempfile::TempDir,
 }
 
@@ -40,7 +40,7 @@ impl Backends {
     /// Starts what they need: an agent, which is the example `cluster` in its other role.
     pub fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let agent = AgentProcess::start(&program("cluster"), 2, folder.path(), None).unwrap();
+        let agent = Listening::agent(&program("cluster"), 2, folder.path(), None).unwrap();
         Self { agent, _folder: folder }
     }
 
