@@ -182,7 +182,7 @@ fn rust_calls_functions_in_every_codec() {
 fn a_wrong_key_is_refused() {
     let key = Key::new("secret");
     let server = Server::start("127.0.0.1:0", "thread://", &key.path());
-    let error = block_on(Client::connect(&server.address, "wrong")).err().expect("the key is wrong");
+    let error = block_on(Client::connect(&server.address, "wrong")).map(drop).expect_err("the key is wrong");
     assert!(error.to_string().contains("key"), "{error}");
     let read = AuthKey::read(key.path()).unwrap();
     assert!(block_on(Client::connect(&server.address, read)).is_ok());

@@ -17,6 +17,7 @@ pub type Tests = &'static [Test];
 #[macro_export]
 macro_rules! tests {
     ($($name:ident),* $(,)?) => {
+        /// The tests of this module.
         pub const TESTS: $crate::harness::Tests = &[$((stringify!($name), $name)),*];
     };
 }
