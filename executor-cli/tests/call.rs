@@ -1,9 +1,7 @@
 //! `executor call`, as a user runs it, against servers in Rust and in Python.
 
-use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use executor::connection::Listener;
 use executor::remote::key::ClusterKey;
@@ -144,52 +142,62 @@ fn functions_are_called_over_a_unix_socket_without_a_key() {
     expect_value(&[&address, "add", "[2, 3]"], "5");
 }
 
-/// The well-known server of thirty lines, which ends with this value, or with this process.
-struct PythonServer {
-    process: Child,
-    address: String,
-    _input: ChildStdin,
-}
+/// Those that have `python3` as their peer.
+#[cfg(feature = "python-tests")]
+mod python {
+    use std::io::{BufRead, BufReader};
+    use std::path::{Path, PathBuf};
+    use std::process::{Child, ChildStdin, Stdio};
 
-impl PythonServer {
-    fn start(key: &str) -> Self {
-        let script: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/server.py");
-        let mut process = Command::new("python3")
-            .arg(script)
-            .arg(key)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("python3 is in PATH: these tests need it");
-        let input = process.stdin.take().unwrap();
-        let mut port = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut port).unwrap();
-        Self { process, address: format!("127.0.0.1:{}", port.trim_end()), _input: input }
+    use super::*;
+
+    /// The well-known server of thirty lines, which ends with this value, or with this process.
+    struct PythonServer {
+        process: Child,
+        address: String,
+        _input: ChildStdin,
     }
-}
 
-impl Drop for PythonServer {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+    impl PythonServer {
+        fn start(key: &str) -> Self {
+            let script: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/server.py");
+            let mut process = Command::new("python3")
+                .arg(script)
+                .arg(key)
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .expect("python3 is in PATH: these tests need it");
+            let input = process.stdin.take().unwrap();
+            let mut port = String::new();
+            BufReader::new(process.stdout.take().unwrap()).read_line(&mut port).unwrap();
+            Self { process, address: format!("127.0.0.1:{}", port.trim_end()), _input: input }
+        }
     }
-}
 
-#[test]
-fn functions_of_a_python_server_are_called() {
-    let key = Key::new("a key for python\n");
-    let server = PythonServer::start("a key for python");
-    let file = key.path();
-    let with = |name, arguments| {
-        [server.address.as_str(), name, arguments, "--authkey-file", file.as_str(), "--codec", "pickle"]
-    };
-    let value = |name, arguments, value| expect_value(&with(name, arguments), value);
-    value("add", "[2, 3]", "5");
-    value("add", r#"["2", "3"]"#, r#""23""#);
-    value("described", "[[1]]", r#"{"type":"list","pair":[1,2],"nothing":null,"half":0.5}"#);
-    let arguments = with("fail", r#"["no such luck"]"#);
-    expect_failure(&arguments, 1, "ValueError");
-    expect_failure(&arguments, 1, "no such luck");
+    impl Drop for PythonServer {
+        fn drop(&mut self) {
+            let _ = self.process.kill();
+            let _ = self.process.wait();
+        }
+    }
+
+    #[test]
+    fn functions_of_a_python_server_are_called() {
+        let key = Key::new("a key for python\n");
+        let server = PythonServer::start("a key for python");
+        let file = key.path();
+        let with = |name, arguments| {
+            [server.address.as_str(), name, arguments, "--authkey-file", file.as_str(), "--codec", "pickle"]
+        };
+        let value = |name, arguments, value| expect_value(&with(name, arguments), value);
+        value("add", "[2, 3]", "5");
+        value("add", r#"["2", "3"]"#, r#""23""#);
+        value("described", "[[1]]", r#"{"type":"list","pair":[1,2],"nothing":null,"half":0.5}"#);
+        let arguments = with("fail", r#"["no such luck"]"#);
+        expect_failure(&arguments, 1, "ValueError");
+        expect_failure(&arguments, 1, "no such luck");
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod bad_input;
 #[path = "connection/crowd.rs"]
 mod crowd;
 
+#[cfg(feature = "python-tests")]
 #[path = "connection/python.rs"]
 mod python;
 

@@ -2,5 +2,6 @@
 
 #[path = "rpc_client/dialects.rs"]
 mod dialects;
+#[cfg(feature = "python-tests")]
 #[path = "rpc_client/python.rs"]
 mod python;

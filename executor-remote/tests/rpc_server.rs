@@ -2,6 +2,7 @@
 
 #[path = "rpc_server/peers.rs"]
 mod peers;
+#[cfg(feature = "python-tests")]
 #[path = "rpc_server/python.rs"]
 mod python;
 #[path = "rpc_server/support.rs"]

@@ -38,16 +38,17 @@ executor::register! {
 fn main() -> ExitCode {
     executor::init();
     executor::serve_if_asked();
-    let tests = harness::selected(&[TESTS]);
+    let tests = harness::selected(&[
+        TESTS,
+        #[cfg(feature = "python-tests")]
+        python::TESTS,
+    ]);
     let mut tally = harness::Tally::start(tests.len());
     tally.run(tests, |(_, test)| test());
     tally.end()
 }
 
 tests![
-    python_calls_functions_that_run_on_threads,
-    python_calls_functions_that_run_in_processes,
-    python_calls_functions_over_a_unix_socket,
     rust_calls_functions_in_every_codec,
     a_wrong_key_is_refused,
     a_signal_lets_running_functions_end,
@@ -122,38 +123,50 @@ impl Drop for Server {
     }
 }
 
-fn python_calls_functions_that_run_on_threads() {
-    python_calls("thread://?workers=2", "127.0.0.1:0");
-}
+/// Those that have `python3` as their peer.
+#[cfg(feature = "python-tests")]
+mod python {
+    use super::*;
 
-fn python_calls_functions_that_run_in_processes() {
-    python_calls("process://?workers=2", "127.0.0.1:0");
-}
+    crate::tests![
+        python_calls_functions_that_run_on_threads,
+        python_calls_functions_that_run_in_processes,
+        python_calls_functions_over_a_unix_socket,
+    ];
 
-fn python_calls_functions_over_a_unix_socket() {
-    let folder = tempfile::tempdir().unwrap();
-    python_calls("serial://", &format!("unix:{}", folder.path().join("calls").display()));
-}
+    fn python_calls_functions_that_run_on_threads() {
+        python_calls("thread://?workers=2", "127.0.0.1:0");
+    }
 
-fn python_calls(executor: &str, listen: &str) {
-    let key = Key::new("a key for python\n");
-    let server = Server::start(listen, executor, &key.path());
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/thirty_lines.py");
-    let backend = executor.split("://").next().unwrap();
-    let output = Command::new("timeout")
-        .arg("60")
-        .arg("python3")
-        .arg(script)
-        .arg(&server.address)
-        .arg(key.path())
-        .args([&server.process.id().to_string(), backend])
-        .output()
-        .expect("python3 is in PATH: these tests need it");
-    assert!(
-        output.status.success() && output.stdout == b"ok\n",
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    fn python_calls_functions_that_run_in_processes() {
+        python_calls("process://?workers=2", "127.0.0.1:0");
+    }
+
+    fn python_calls_functions_over_a_unix_socket() {
+        let folder = tempfile::tempdir().unwrap();
+        python_calls("serial://", &format!("unix:{}", folder.path().join("calls").display()));
+    }
+
+    fn python_calls(executor: &str, listen: &str) {
+        let key = Key::new("a key for python\n");
+        let server = Server::start(listen, executor, &key.path());
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/thirty_lines.py");
+        let backend = executor.split("://").next().unwrap();
+        let output = Command::new("timeout")
+            .arg("60")
+            .arg("python3")
+            .arg(script)
+            .arg(&server.address)
+            .arg(key.path())
+            .args([&server.process.id().to_string(), backend])
+            .output()
+            .expect("python3 is in PATH: these tests need it");
+        assert!(
+            output.status.success() && output.stdout == b"ok\n",
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
 }
 
 fn rust_calls_functions_in_every_codec() {

@@ -2,6 +2,7 @@
 
 mod connection_auth;
 mod connection_frames;
+mod pickle;
 
 use std::path::Path;
 
@@ -24,4 +25,9 @@ fn every_input_of_the_frames_passes() {
 #[test]
 fn every_input_of_the_handshake_passes() {
     run_all("connection_auth", 20, connection_auth::run);
+}
+
+#[test]
+fn every_input_of_the_pickle_reader_passes() {
+    run_all("pickle", 50, pickle::run);
 }

@@ -5,6 +5,7 @@
 
 mod deaths;
 mod objects;
+#[cfg(feature = "python-tests")]
 mod python;
 mod support;
 mod travel;
@@ -20,7 +21,13 @@ use harness::{Tally, Test, selected};
 
 fn main() -> ExitCode {
     executor_process::init();
-    let tests = selected(&[objects::TESTS, travel::TESTS, deaths::TESTS, python::TESTS]);
+    let tests = selected(&[
+        objects::TESTS,
+        travel::TESTS,
+        deaths::TESTS,
+        #[cfg(feature = "python-tests")]
+        python::TESTS,
+    ]);
     let mut tally = Tally::start(tests.len());
     tally.run(tests, check);
     tally.end()

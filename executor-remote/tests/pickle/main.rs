@@ -1,9 +1,6 @@
-//! Pickles between this crate and the real `python3` of the machine, and the corpus of the fuzzer.
+//! Pickles between this crate and the real `python3` of the machine.
 
-mod corpus;
 mod python;
-
-use std::path::Path;
 
 use executor_remote::object::pickle::{self, Limits, PickleError};
 use executor_remote::object::{Exception, Key, Object};
@@ -14,18 +11,6 @@ use python::{Peer, run_python};
 
 fn read(bytes: &[u8]) -> Result<Object, PickleError> {
     pickle::read(bytes, &Limits::default())
-}
-
-#[test]
-fn every_input_of_the_corpus_passes() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/pickle");
-    let inputs: Vec<_> = std::fs::read_dir(folder).expect("the corpus").flatten().collect();
-    assert!(inputs.len() > 50, "{} inputs", inputs.len());
-    for input in inputs {
-        let path = input.path();
-        println!("{}", path.display());
-        corpus::run(&std::fs::read(path).expect("an input"));
-    }
 }
 
 // ---- any value, there and back -----------------------------------------------------------------------------------

@@ -1,7 +1,5 @@
-//! Python programs as child processes, and the functions they call.
+//! The functions that are called, and waiting.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,48 +11,6 @@ use serde::Deserialize;
 /// Long enough for any machine, so that what hangs fails.
 pub const LONG: Duration = Duration::from_secs(60);
 
-/// A python3 that runs one of the scripts in `tests/python`, and is killed when it is dropped.
-pub struct Python {
-    child: Child,
-    stdout: BufReader<ChildStdout>,
-}
-
-impl Python {
-    pub fn start(script: &str, args: &[&str]) -> Self {
-        let script = format!("{}/tests/python/{script}", env!("CARGO_MANIFEST_DIR"));
-        let mut child = Command::new("timeout")
-            .args([LONG.as_secs().to_string().as_str(), "python3", &script])
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("timeout(1) can be run; with python3, it is required by these tests");
-        let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
-        Self { child, stdout }
-    }
-
-    /// The next line that it prints; empty at the end.
-    pub fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.stdout.read_line(&mut line).expect("it prints text");
-        line.trim_end().to_owned()
-    }
-
-    /// Fails unless its next line is `ok` and it ends well.
-    pub fn expect_ok(mut self) {
-        assert_eq!(self.line(), "ok", "what went wrong is on standard error; is there a python3 in PATH?");
-        assert!(self.child.wait().expect("it is our child").success());
-    }
-}
-
-impl Drop for Python {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[derive(Deserialize)]
 struct Scale {
     x: i64,
@@ -62,7 +18,7 @@ struct Scale {
     factor: i64,
 }
 
-/// What the scripts call.
+/// What peers call, and the scripts of Python.
 pub fn functions() -> RpcServer {
     let greeting = "hello".to_owned();
     RpcServer::new()

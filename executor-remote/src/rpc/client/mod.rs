@@ -213,6 +213,9 @@ impl RpcClient {
 
     /// Calls the function `name` with `args`: a tuple is the positional arguments, any other value is the only one.
     ///
+    /// Over bincode the two sides have to agree on the types: there are none on the wire, and an `i32` that is read as a `u64` is
+    /// another number. So give literals their types (`2_u64`), or choose a codec that says what it carries.
+    ///
     /// The call is made right now, whether or not the [`Call`] is polled; that gives the value, and cancels the call when it
     /// is dropped. Errors come from there, too.
     ///
