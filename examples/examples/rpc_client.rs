@@ -3,7 +3,7 @@
 use clap::Parser;
 use executor::connection::Client;
 use executor::object::Codec;
-use executor::rpc::{ClientConfig, RpcClient, RpcError};
+use executor::rpc::{RpcClient, RpcError};
 use futures::executor::block_on;
 
 #[derive(Parser)]
@@ -18,18 +18,17 @@ struct Arguments {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments = Arguments::parse();
     let connection = block_on(Client::connect(&arguments.address, "secret password"))?;
-    let client = match arguments.pickle {
-        true => RpcClient::over(connection, Codec::Pickle, ClientConfig::default())?,
-        false => RpcClient::new(connection)?,
-    };
+    let client = RpcClient::new(match arguments.pickle {
+        true => connection.with_codec(Codec::Pickle),
+        false => connection,
+    })?;
 
     // `.await` works as well as `.wait()`, in any async runtime.
     let sum: i64 = client.call("add", (2, 3)).wait()?;
     println!("add(2, 3) = {sum}");
     let greeting: String = client.call("greet", "bob").wait()?;
     println!("greet(\"bob\") = {greeting:?}");
-    // bincode has no types on the wire: a number is to be of the type that the function takes.
-    let primes: u64 = client.call("count_primes", 100_000u64).wait()?;
+    let primes: u64 = client.call("count_primes", 100_000).wait()?;
     println!("count_primes(100000) = {primes}");
 
     // A call is on its way at once, so many share the connection.

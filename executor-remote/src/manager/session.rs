@@ -35,8 +35,8 @@ use super::pending::{Answer, Pending};
 use super::protocol::{CALL, Created, DECREF, INCREF, LEASE};
 use crate::connection::{AuthKey, Client};
 use crate::io_runtime;
-use crate::object::Object;
-use crate::rpc::RpcClient;
+use crate::object::{Codec, Object};
+use crate::rpc::{ClientConfig, RpcClient};
 
 /// For how long an object outlives its last proxy when one is on its way. Long enough for any queue of bytes on the
 /// way; short enough that what never arrives is not kept for long.
@@ -108,7 +108,10 @@ impl Session {
         let connection = Client::connect(self.address(), self.key.clone()).await.map_err(|source| {
             ManagerError::Connect { address: self.address().to_string(), source: Arc::new(source) }
         })?;
-        RpcClient::new(connection).map_err(|error| ManagerError::from_rpc(self.address(), error))
+        // Both sides are of this crate, and have the same types.
+        let config = ClientConfig::default().with_codec(Codec::Bincode);
+        RpcClient::with_config(connection, config)
+            .map_err(|error| ManagerError::from_rpc(self.address(), error))
     }
 
     /// The manager's address.

@@ -77,6 +77,30 @@ fn every_dialect_has_values_and_errors() {
 }
 
 #[test]
+fn arguments_of_other_types_fit_or_are_errors_and_are_never_other_values() {
+    let server = Server::start();
+    for codec in CODECS {
+        let client = block_on(server.client(codec));
+        assert_eq!(client.call::<_, u8>("add", (100_u64, 50_i16)).wait().unwrap(), 150, "{codec:?}");
+        for outcome in [
+            client.call::<_, i64>("add", ("2", "3")).wait(),
+            client.call::<_, i64>("add", (2, 3, 4)).wait(),
+            client.call::<_, i64>("add", (u64::MAX, 1)).wait(),
+        ] {
+            let is_told = match &outcome {
+                Err(RpcError::BadArguments { .. }) => true,
+                // The word of a dialect that has no other.
+                Err(RpcError::Remote { type_name, .. }) => codec == Codec::Pickle && type_name == "TypeError",
+                _ => false,
+            };
+            assert!(is_told, "{codec:?}: {outcome:?}");
+        }
+        let outcome = client.call::<_, u8>("add", (300, 1)).wait();
+        assert!(matches!(outcome, Err(RpcError::Decode { .. })), "{codec:?}: {outcome:?}");
+    }
+}
+
+#[test]
 fn pipelined_calls_of_every_dialect_find_their_answers() {
     let server = Server::start();
     for codec in CODECS {

@@ -91,10 +91,10 @@ pub(crate) enum Speech {
 }
 
 impl Speech {
-    /// What is spoken on a connection whose objects are encoded so.
-    pub(crate) fn of(codec: Codec) -> Speech {
+    /// What is spoken on a connection of this codec; values of the native dialect are encoded by `native`.
+    pub(crate) fn of(codec: Codec, native: Codec) -> Speech {
         match codec {
-            Codec::Bincode => Speech::Native(codec),
+            Codec::Bincode => Speech::Native(native),
             Codec::Pickle => Speech::Python,
             Codec::MessagePack => Speech::MessagePack,
             Codec::Json => Speech::Json,

@@ -95,6 +95,8 @@ fn push_answer(batch: &mut Batch, id: u64, body: &[u8]) {
 }
 
 fn pair_with(config: ClientConfig) -> (RpcClient, Server) {
+    // What is written by hand is in bincode.
+    let config = config.with_codec(Codec::Bincode);
     let (near, far) = UnixStream::pair().expect("a pair of sockets");
     let client =
         RpcClient::of_socket(near.into(), Inbox::new(1 << 24), Codec::Bincode, "a test".into(), config);
@@ -457,7 +459,8 @@ fn a_call_may_be_made_while_another_is_encoded() {
 #[test]
 fn any_transport_will_do() {
     let (near, far) = transport::pair(1 << 16);
-    let client = RpcClient::over(near, Codec::Bincode, ClientConfig::default()).unwrap();
+    let client =
+        RpcClient::over(near, Codec::Bincode, ClientConfig::default().with_codec(Codec::Bincode)).unwrap();
     let server = std::thread::spawn(move || {
         let (mut send, mut receive) = Transport::split(Box::new(far));
         let mut greeted = false;
