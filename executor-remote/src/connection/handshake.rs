@@ -250,11 +250,22 @@ fn establish(
     terms: &Terms,
     peer: Address,
 ) -> Result<Established, ConnectionError> {
-    let halves = greeting.into_halves();
+    let mut halves = greeting.into_halves();
     let (mut inbox, _) = read.into_inner();
     inbox.set_limit(terms.max_message);
+    if let Some((_, opener)) = &mut halves {
+        open_early(&mut inbox, opener)?;
+    }
     let (socket, _) = write.into_inner();
     let socket = Arc::into_inner(socket).expect("both halves have given it back");
     let (fd, kind) = socket.into_fd().map_err(ConnectionError::Io)?;
     Ok(Established { fd, kind, peer, inbox, halves, codec: terms.codec })
+}
+
+/// Opens the records that came along with the end of the handshake: the inbox has them as they are on the wire.
+fn open_early(inbox: &mut Inbox, opener: &mut Opener) -> Result<(), ConnectionError> {
+    let records = inbox.take_raw(usize::MAX).to_vec();
+    opener.open(&records, inbox.spare()).map_err(ConnectionError::Record)?;
+    inbox.settle();
+    Ok(())
 }

@@ -1,15 +1,17 @@
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use executor_remote::connection::auth::AuthFailure;
 use executor_remote::connection::{
-    AuthKey, Client, Connection, ConnectionError, Listener, ListenerConfig, blocking,
+    Address, AuthKey, Client, Connection, ConnectionError, Listener, ListenerConfig, blocking,
 };
 use executor_remote::key::ClusterKey;
+use executor_remote::noise::Handshake;
 use executor_remote::object::Codec;
 use futures::executor::block_on;
 
-use crate::support::{MAX, addresses, messages, with_time};
+use crate::support::{MAX, addresses, framed, messages, raw, with_time};
 
 async fn exchange(mut one: Connection, mut other: Connection) {
     for message in messages() {
@@ -80,6 +82,49 @@ fn encrypted_messages_travel_over_addresses_of_all_kinds() {
         let one = blocking::Client::connect_noise(listener.local_addr(), &key).unwrap();
         exchange_waiting(one, listener.accept().unwrap());
     }
+}
+
+#[test]
+fn what_comes_along_with_the_end_of_a_noise_handshake_is_received() {
+    /// Connects by hand, and sends the first message, the second, and the close in one go with the end of the handshake.
+    fn peer(address: &Address, key: &ClusterKey) -> TcpStream {
+        let mut stream = raw(address);
+        let mut handshake = Handshake::initiator(Some(key)).unwrap();
+        let mut bytes = Vec::new();
+        loop {
+            handshake.poll_transmit(&mut bytes);
+            if handshake.is_done() {
+                break;
+            }
+            stream.write_all(&bytes).unwrap();
+            bytes.resize(handshake.wanted(), 0);
+            stream.read_exact(&mut bytes).unwrap();
+            handshake.handle_bytes(&bytes).unwrap();
+            bytes.clear();
+        }
+        assert!(!bytes.is_empty(), "the initiator has the last word");
+        let (mut sealer, _) = handshake.take_halves().unwrap();
+        sealer.seal(&framed(b"first"), &mut bytes).unwrap();
+        sealer.seal(&framed(b"second"), &mut bytes).unwrap();
+        sealer.close(&mut bytes).unwrap();
+        stream.write_all(&bytes).unwrap();
+        stream
+    }
+    let key = ClusterKey::generate().unwrap();
+    block_on(async {
+        let listener = Listener::bind_noise("127.0.0.1:0", &key).await.unwrap();
+        let _peer = peer(listener.local_addr(), &key);
+        let mut accepted = listener.accept().await.unwrap();
+        assert_eq!(accepted.recv_bytes(MAX).await.unwrap(), b"first");
+        assert_eq!(accepted.recv_bytes(MAX).await.unwrap(), b"second");
+        assert!(matches!(accepted.recv_bytes(MAX).await, Err(ConnectionError::Closed)));
+    });
+    let listener = blocking::Listener::bind_noise("127.0.0.1:0", &key).unwrap();
+    let _peer = peer(listener.local_addr(), &key);
+    let mut accepted = listener.accept().unwrap();
+    assert_eq!(accepted.recv_bytes(MAX).unwrap(), b"first");
+    assert_eq!(accepted.recv_bytes(MAX).unwrap(), b"second");
+    assert!(matches!(accepted.recv_bytes(MAX), Err(ConnectionError::Closed)));
 }
 
 #[test]

@@ -34,8 +34,9 @@ struct Sealed {
 
 impl ReadHalf {
     pub(crate) fn new(socket: Arc<Socket>, inbox: Inbox, opener: Option<Opener>) -> Self {
+        let ended = opener.as_ref().is_some_and(Opener::is_ended);
         let sealed = opener.map(|opener| Box::new(Sealed { opener, ciphertext: Vec::new() }));
-        Self { socket, inbox, sealed, ended: false, failed: None }
+        Self { socket, inbox, sealed, ended, failed: None }
     }
 
     pub(crate) fn into_inner(self) -> (Inbox, Option<Opener>) {
