@@ -6,15 +6,18 @@
 //!
 //! | sleeper | waker |
 //! | --- | --- |
-//! | 1. put the count that it has seen into `asleep` | 1. raise the count |
+//! | 1. put the count that it wants into `asleep` | 1. raise the count |
 //! | 2. fence | 2. fence |
-//! | 3. look at the count once more; changed: do not sleep | 3. look at `asleep`; `AWAKE`: nobody to wake |
+//! | 3. look at the count once more; changed: do not sleep | 3. look at `asleep`; `AWAKE`, or more than the count: nobody to wake |
 //! | 4. `FUTEX_WAIT` while the count is what it was | 4. exchange what was found there for `AWAKE` |
 //! | 5. `asleep = AWAKE` | 5. exchanged: `FUTEX_WAKE` |
 //!
 //! The fences order step 1 of each before step 3 of the other, so one of them sees the other, and a count that changes
 //! between 3 and 4 of the sleeper keeps it from sleeping. A waker that is late, and whose sleeper has seen the count
 //! and has gone to sleep again, finds another count in `asleep` and leaves it alone.
+//!
+//! A consumer wants the next slot. A producer that finds the ring full wants half of it: for one slot at a time each message
+//! would cost a wake-up.
 
 use std::hint;
 use std::io;
@@ -188,7 +191,7 @@ struct Ring {
 #[repr(C, align(64))]
 struct Count {
     slots: AtomicU32,
-    /// The count that the other side waits to see changed, or [`AWAKE`].
+    /// The count that the other side waits for, or [`AWAKE`].
     asleep: AtomicU64,
 }
 
@@ -198,7 +201,9 @@ const AWAKE: u64 = 1 << 32;
 impl Ring {
     fn push(&self, wait: Wait, message: [u64; WORDS]) {
         let written = self.written.slots.load(Ordering::Relaxed);
-        self.taken.wait_until(wait, |taken| written.wrapping_sub(taken) < SLOTS as u32);
+        if written.wrapping_sub(self.taken.slots.load(Ordering::Acquire)) == SLOTS as u32 {
+            self.taken.wait_for(wait, written.wrapping_sub(SLOTS as u32 / 2));
+        }
         for (word, value) in self.slots[written as usize % SLOTS].iter().zip(message) {
             word.store(value, Ordering::Relaxed);
         }
@@ -207,7 +212,7 @@ impl Ring {
 
     fn pop(&self, wait: Wait) -> [u64; WORDS] {
         let taken = self.taken.slots.load(Ordering::Relaxed);
-        self.written.wait_until(wait, |written| written != taken);
+        self.written.wait_for(wait, taken.wrapping_add(1));
         let slot = &self.slots[taken as usize % SLOTS];
         let message = std::array::from_fn(|word| slot[word].load(Ordering::Relaxed));
         self.taken.raise(wait, taken.wrapping_add(1));
@@ -222,28 +227,31 @@ impl Count {
             fence(Ordering::SeqCst);
             let asleep = self.asleep.load(Ordering::Relaxed);
             let (relaxed, woken) = (Ordering::Relaxed, AWAKE);
-            if asleep != AWAKE && self.asleep.compare_exchange(asleep, woken, relaxed, relaxed).is_ok() {
+            if asleep != AWAKE
+                && has_reached(slots, asleep as u32)
+                && self.asleep.compare_exchange(asleep, woken, relaxed, relaxed).is_ok()
+            {
                 // It fails only for an address that is not mapped.
                 let _ = futex::wake(&self.slots, futex::Flags::empty(), 1);
             }
         }
     }
 
-    fn wait_until(&self, wait: Wait, enough: impl Fn(u32) -> bool) {
+    fn wait_for(&self, wait: Wait, wanted: u32) {
         loop {
             let slots = self.slots.load(Ordering::Acquire);
-            if enough(slots) {
+            if has_reached(slots, wanted) {
                 return;
             }
             match wait {
                 Wait::Spin => hint::spin_loop(),
-                Wait::Futex => self.sleep_while(slots),
+                Wait::Futex => self.sleep_while(slots, wanted),
             }
         }
     }
 
-    fn sleep_while(&self, slots: u32) {
-        self.asleep.store(u64::from(slots), Ordering::Relaxed);
+    fn sleep_while(&self, slots: u32, wanted: u32) {
+        self.asleep.store(u64::from(wanted), Ordering::Relaxed);
         fence(Ordering::SeqCst);
         if self.slots.load(Ordering::Relaxed) == slots {
             let slept = futex::wait(&self.slots, futex::Flags::empty(), slots, None);
@@ -252,6 +260,11 @@ impl Count {
         }
         self.asleep.store(AWAKE, Ordering::Relaxed);
     }
+}
+
+/// Whether a count is the wanted one or beyond, modulo 2^32.
+fn has_reached(count: u32, wanted: u32) -> bool {
+    count.wrapping_sub(wanted) <= u32::MAX / 2
 }
 
 #[cfg(test)]
