@@ -115,6 +115,7 @@ fn what_comes_along_with_the_end_of_a_noise_handshake_is_received() {
         let listener = Listener::bind_noise("127.0.0.1:0", &key).await.unwrap();
         let _peer = peer(listener.local_addr(), &key);
         let mut accepted = listener.accept().await.unwrap();
+        assert!(accepted.poll(Duration::from_secs(30)).await.unwrap(), "it has come already");
         assert_eq!(accepted.recv_bytes(MAX).await.unwrap(), b"first");
         assert_eq!(accepted.recv_bytes(MAX).await.unwrap(), b"second");
         assert!(matches!(accepted.recv_bytes(MAX).await, Err(ConnectionError::Closed)));
@@ -122,6 +123,7 @@ fn what_comes_along_with_the_end_of_a_noise_handshake_is_received() {
     let listener = blocking::Listener::bind_noise("127.0.0.1:0", &key).unwrap();
     let _peer = peer(listener.local_addr(), &key);
     let mut accepted = listener.accept().unwrap();
+    assert!(accepted.poll(Duration::from_secs(30)).unwrap(), "it has come already");
     assert_eq!(accepted.recv_bytes(MAX).unwrap(), b"first");
     assert_eq!(accepted.recv_bytes(MAX).unwrap(), b"second");
     assert!(matches!(accepted.recv_bytes(MAX), Err(ConnectionError::Closed)));
