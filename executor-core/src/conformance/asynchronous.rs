@@ -33,6 +33,8 @@ fn an_async_task_resolves_with_its_value(lab: &Lab) {
 fn a_hundred_async_tasks_share_one_worker(lab: &Lab) {
     let ex = lab.workers(1);
     let tally = lab.tally("met");
+    // The worker is there, so that each task reaches it by itself.
+    assert_eq!(value(ex.submit(|n: u64| n, 1)), 1);
     // Each waits until all have come. Where a task ends inside of `submit`, it can meet only itself.
     let party = if lab.can.concurrent { 100 } else { 1 };
     let task = |(path, party): (String, usize)| async move {
@@ -57,7 +59,9 @@ fn async_tasks_that_wait_leave_the_worker_to_others(lab: &Lab) {
     }
     let ex = lab.workers(1);
     let tally = lab.tally("go on");
-    let waiting: Vec<_> = (0..5u64)
+    assert_eq!(value(ex.submit(|n: u64| n, 1)), 1);
+    // Enough of them for a worker to count as busy, if they counted.
+    let waiting: Vec<_> = (0..50u64)
         .map(|n| {
             let task = |(path, n): (String, u64)| async move {
                 until_noted(&path).await;

@@ -19,7 +19,7 @@ use crate::transport::{FrameReader, OutBuf, ParentEnd, Sent};
 /// From so many bytes on, a buffer is written although its worker has plenty to do: some forty tasks, with one fence for all.
 const FLUSH_BYTES: usize = 2 * 1024;
 
-/// Up to so many tasks with a worker, frames are written at once: it may run dry before its next answers.
+/// Up to so many tasks with a worker that are no futures, frames are written at once: it may run dry before its next answers.
 const FLUSH_TASKS: usize = 16;
 
 /// With so many bytes unwritten, no more tasks are sent to a worker.
@@ -311,12 +311,14 @@ impl Worker {
         self.out.raw()
     }
 
-    /// Whether its frames should be written now rather than together with later ones.
-    pub(super) fn wants_flush(&self) -> bool {
+    /// Whether its frames should be written now rather than together with later ones: not while it has plenty to do, and will
+    /// therefore have answers soon, with which the next look at `dirty` comes. `held` are the tasks with it that are no
+    /// futures: those may wait for whatever they like, one for another that is not written yet.
+    pub(super) fn wants_flush(&self, held: usize) -> bool {
         !self.out.is_empty()
             && !self.is_full
             && (self.is_urgent
-                || self.held().saturating_sub(self.unsent) <= FLUSH_TASKS
+                || held.saturating_sub(self.unsent) <= FLUSH_TASKS
                 || self.out.len() >= FLUSH_BYTES)
     }
 

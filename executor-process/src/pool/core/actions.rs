@@ -178,7 +178,8 @@ impl Core {
             let Some(worker) = self.workers.get_mut(*id) else {
                 return false;
             };
-            if worker.wants_flush() {
+            let held = worker.key.map_or(0, |key| self.scheduler.held(key));
+            if worker.wants_flush(held) {
                 if worker.flush() {
                     self.full.push(*id);
                 }
@@ -212,6 +213,8 @@ fn hand_over(worker: &mut Worker, key: TaskKey, task: &mut Task, attempt: u32) {
     let ticket = worker.offer(key).expect("a worker's credit is no more than its slots");
     task.ticket = Some(ticket);
     let job = &task.job;
+    // Nothing tells when the async tasks that the worker has will end, so there may be no later batch to go with.
+    worker.is_urgent |= job.is_async();
     if worker.book.has_notes() {
         worker.send_notes();
     }
