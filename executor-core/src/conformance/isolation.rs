@@ -358,13 +358,16 @@ fn workers_that_are_killed_at_random_cost_retries_only(lab: &Lab) {
         }
         (n, std::process::id() as i32)
     };
-    let futures: Vec<_> = (0..3000).map(|n| ex.task(task, n).retries(10).submit()).collect();
     let mut killed = BTreeSet::new();
-    for (n, future) in (0..).zip(futures) {
-        let (value, worker) = value(future);
-        assert_eq!(value, n);
-        if n % 100 == 50 && killed.insert(worker) {
-            kill(worker);
+    for wave in 0..30 {
+        // All are with the pool before one of them costs a worker that has more to do.
+        let futures: Vec<_> = (0..100).map(|n| ex.task(task, 100 * wave + n).retries(10).submit()).collect();
+        for (n, future) in (0..).zip(futures) {
+            let (value, worker) = value(future);
+            assert_eq!(value, 100 * wave + n);
+            if n == 50 && killed.insert(worker) {
+                kill(worker);
+            }
         }
     }
     assert!(killed.len() > 5, "{} workers were killed", killed.len());
