@@ -178,11 +178,13 @@ pub fn collect<T>(encode: impl FnOnce() -> T) -> (T, Vec<Attachment>) {
     (result, collected.attachments)
 }
 
-/// Encodes the argument of a job, whose shared values go ahead of it.
+/// Encodes the argument of a job, whose shared values go ahead of it. Gives what its values have attached, if anything.
 #[inline]
-pub(crate) fn collect_job<T>(takes_attachments: bool, encode: impl FnOnce() -> T) -> (T, Collected) {
+pub(crate) fn collect_job<T>(takes_attachments: bool, encode: impl FnOnce() -> T) -> (T, Option<Collected>) {
     let takes = if takes_attachments { TAKES_ATTACHMENTS | TAKES_SHARES } else { TAKES_SHARES };
-    collect_as(takes | KEEPS, encode)
+    let scope = Scope::enter(takes | KEEPS);
+    let result = encode();
+    (result, scope.leave())
 }
 
 /// As [`collect`], for a shared value, which carries what the message does that it is in, and stays here.
@@ -192,15 +194,16 @@ pub(crate) fn collect_shared<T>(encode: impl FnOnce() -> T) -> (T, Vec<Attachmen
 }
 
 /// As [`collect`], for a message that is encoded in parts: continues the list of the parts before.
+#[inline]
 pub(crate) fn collect_more<T>(attachments: &mut Vec<Attachment>, encode: impl FnOnce() -> T) -> T {
-    let before = std::mem::take(attachments);
-    let (result, collected) = collect_as(TAKES_ATTACHMENTS, || {
-        if !before.is_empty() {
-            with_lists(|lists| lists.attachments = before);
-        }
-        encode()
-    });
-    *attachments = collected.attachments;
+    let scope = Scope::enter(TAKES_ATTACHMENTS);
+    if !attachments.is_empty() {
+        with_lists(|lists| lists.attachments = std::mem::take(attachments));
+    }
+    let result = encode();
+    if let Some(collected) = scope.leave() {
+        *attachments = collected.attachments;
+    }
     result
 }
 
@@ -213,30 +216,43 @@ pub fn collect_nothing<T>(encode: impl FnOnce() -> T) -> T {
 
 #[inline]
 fn collect_as<T>(takes: u8, encode: impl FnOnce() -> T) -> (T, Collected) {
-    /// Puts the outer scope back, also when `encode` panics.
-    struct Scope {
-        outer: u8,
-    }
-    impl Scope {
-        #[inline]
-        fn leave(&self) -> Collected {
-            let inner = SCOPE.replace(self.outer);
-            if inner & HAS_LISTS == 0 {
-                return Collected::default();
-            }
-            LISTS.with_borrow_mut(Vec::pop).unwrap_or_default()
-        }
-    }
-    impl Drop for Scope {
-        fn drop(&mut self) {
-            self.leave();
-        }
-    }
-    let scope = Scope { outer: SCOPE.replace(takes) };
+    let scope = Scope::enter(takes);
     let result = encode();
-    let collected = scope.leave();
-    std::mem::forget(scope);
-    (result, collected)
+    (result, scope.leave().unwrap_or_default())
+}
+
+/// A message that is being encoded. Puts the outer one back, also when that panics.
+struct Scope {
+    outer: u8,
+}
+
+impl Scope {
+    #[inline]
+    fn enter(takes: u8) -> Self {
+        Self { outer: SCOPE.replace(takes) }
+    }
+
+    /// What the message has collected, if that is anything.
+    #[inline]
+    fn leave(self) -> Option<Collected> {
+        let collected = self.put_back();
+        std::mem::forget(self);
+        collected
+    }
+
+    #[inline]
+    fn put_back(&self) -> Option<Collected> {
+        match SCOPE.replace(self.outer) & HAS_LISTS {
+            0 => None,
+            _ => LISTS.with_borrow_mut(Vec::pop),
+        }
+    }
+}
+
+impl Drop for Scope {
+    fn drop(&mut self) {
+        self.put_back();
+    }
 }
 
 /// Decodes a message that has come with these attachments.
@@ -246,18 +262,18 @@ pub fn provide<T>(mut attachments: Vec<Attachment>, decode: impl FnOnce() -> T) 
 
 /// As [`provide`], for a message that is decoded in parts: the attachments are there again afterwards.
 pub(crate) fn provide_from<T>(attachments: &mut Vec<Attachment>, decode: impl FnOnce() -> T) -> T {
-    /// Puts the outer scope back, also when `decode` panics.
-    struct Scope<'a> {
+    /// Puts the outer list back, also when `decode` panics.
+    struct Provided<'a> {
         outer: Option<Vec<Attachment>>,
         attachments: &'a mut Vec<Attachment>,
     }
-    impl Drop for Scope<'_> {
+    impl Drop for Provided<'_> {
         fn drop(&mut self) {
             *self.attachments = PROVIDED.replace(self.outer.take()).unwrap_or_default();
         }
     }
     let outer = PROVIDED.replace(Some(std::mem::take(attachments)));
-    let _scope = Scope { outer, attachments };
+    let _provided = Provided { outer, attachments };
     decode()
 }
 

@@ -53,7 +53,7 @@ impl Sink for Vec<u8> {
 }
 
 impl Sink for Buffer<'_> {
-    #[inline]
+    #[inline(always)]
     fn append(&mut self, bytes: &[u8]) {
         self.extend(bytes);
     }
@@ -63,7 +63,7 @@ impl Sink for Buffer<'_> {
 fn to_bytes<T: Serialize>(value: &T, out: &mut impl Sink) -> Result<(), String> {
     struct Appender<'a, S>(&'a mut S);
     impl<S: Sink> bincode::enc::write::Writer for Appender<'_, S> {
-        #[inline]
+        #[inline(always)]
         fn write(&mut self, bytes: &[u8]) -> Result<(), bincode::error::EncodeError> {
             self.0.append(bytes);
             Ok(())

@@ -34,6 +34,7 @@ pub enum Bytes<'a> {
 
 impl Deref for Bytes<'_> {
     type Target = [u8];
+    #[inline]
     fn deref(&self) -> &[u8] {
         match self {
             Self::Borrowed(bytes) => bytes,
@@ -71,6 +72,7 @@ pub(crate) fn open<T>(attachments: &mut Vec<Attachment>, decode: impl FnOnce() -
 }
 
 impl<'a> From<&'a [u8]> for Parcel<'a> {
+    #[inline]
     fn from(bytes: &'a [u8]) -> Self {
         Self { bytes: Bytes::Borrowed(bytes), attachments: Vec::new() }
     }
@@ -106,6 +108,7 @@ pub struct Carrier {
 
 impl Carrier {
     /// Frames and nothing else. A blob is then written by value.
+    #[inline]
     #[must_use]
     pub fn bytes(limit: usize) -> Self {
         Self { limit, takes_attachments: false, takes_local: false, takes_bulk: false }
@@ -118,6 +121,7 @@ impl Carrier {
     }
 
     /// To another process of this machine: blobs, things of this machine, and shared memory for large values.
+    #[inline]
     #[must_use]
     pub fn local(limit: usize) -> Self {
         Self { takes_attachments: true, takes_local: true, takes_bulk: true, ..Self::bytes(limit) }
@@ -142,7 +146,15 @@ impl Carrier {
     /// # Errors
     ///
     /// [`TaskError::Encode`] if it is too large, and [`TaskError::NotPortable`] if a part of it exists on this machine only.
+    #[inline]
     pub fn check(self, what: &str, len: usize, attachments: &[Attachment]) -> Result<(), TaskError> {
+        if attachments.is_empty() && len <= self.limit {
+            return Ok(());
+        }
+        self.check_any(what, len, attachments)
+    }
+
+    fn check_any(self, what: &str, len: usize, attachments: &[Attachment]) -> Result<(), TaskError> {
         let mut total = len;
         for attachment in attachments {
             match attachment {
@@ -178,6 +190,8 @@ pub(crate) struct Buffer<'a> {
     small: Option<Small>,
     /// Where the value begins in the vector.
     start: usize,
+    /// Below this length of the vector, nothing has to be decided.
+    limit: usize,
     takes_bulk: bool,
     bulk: Option<Bulk>,
 }
@@ -205,7 +219,7 @@ impl Small {
     }
 
     /// False if there is no room for more.
-    #[inline]
+    #[inline(always)]
     fn append(&mut self, bytes: &[u8]) -> bool {
         let Some(room) = self.bytes[self.len..].get_mut(..bytes.len()) else { return false };
         room.copy_from_slice(bytes);
@@ -232,17 +246,24 @@ pub(crate) fn keep(mut vec: Vec<u8>) {
     }
 }
 
+/// How long the vector may become before the value has to go elsewhere.
+#[inline]
+fn limit(start: usize, takes_bulk: bool) -> usize {
+    if takes_bulk { start + blob::BULK } else { usize::MAX }
+}
+
 impl<'a> Buffer<'a> {
+    #[inline]
     pub(crate) fn new(vec: &'a mut Vec<u8>, takes_bulk: bool) -> Self {
         let start = vec.len();
-        Self { vec, small: None, start, takes_bulk, bulk: None }
+        Self { vec, small: None, start, limit: limit(start, takes_bulk), takes_bulk, bulk: None }
     }
 
     /// For a single value: `vec`, which is empty, is used if the value has more than [`SMALL`] bytes.
     #[inline]
     pub(crate) fn for_one(vec: &'a mut Vec<u8>, takes_bulk: bool) -> Self {
         let small = Some(Small { bytes: [0; SMALL], len: 0 });
-        Self { vec, small, start: 0, takes_bulk, bulk: None }
+        Self { vec, small, start: 0, limit: limit(0, takes_bulk), takes_bulk, bulk: None }
     }
 
     /// The value, if it is complete and small.
@@ -258,15 +279,22 @@ impl<'a> Buffer<'a> {
         self.vec
     }
 
-    /// Appends bytes of the value.
-    #[inline]
+    /// Appends bytes of the value. Mostly a few, so many as the caller's code says: hence in line.
+    #[inline(always)]
     pub(crate) fn extend(&mut self, bytes: &[u8]) {
         if let Some(small) = &mut self.small {
             if small.append(bytes) {
                 return;
             }
-            self.use_vec();
+        } else if self.vec.len() + bytes.len() < self.limit {
+            return self.vec.extend_from_slice(bytes);
         }
+        self.extend_further(bytes);
+    }
+
+    #[cold]
+    fn extend_further(&mut self, bytes: &[u8]) {
+        self.use_vec();
         // Once there is bulk memory, it has all that follows, even if this piece would find room in the vector.
         let is_bulk = self.bulk.is_some() || self.vec.len() - self.start + bytes.len() >= blob::BULK;
         if self.takes_bulk && is_bulk {
@@ -289,11 +317,12 @@ impl<'a> Buffer<'a> {
         if self.bulk.is_none() {
             let len = self.vec.len() - self.start;
             let Some(mut memory) = blob::allocate(len + bytes.len()) else {
-                self.takes_bulk = false;
+                (self.takes_bulk, self.limit) = (false, usize::MAX);
                 return self.vec.extend_from_slice(bytes);
             };
             memory.bytes_mut()[..len].copy_from_slice(&self.vec[self.start..]);
             self.bulk = Some(Bulk { memory, len });
+            self.limit = 0;
         }
         let Some(bulk) = &mut self.bulk else { return };
         if bulk.append(bytes) {
@@ -304,11 +333,26 @@ impl<'a> Buffer<'a> {
         self.vec.extend_from_slice(&bulk.memory.bytes()[..bulk.len]);
         self.vec.extend_from_slice(bytes);
         self.bulk = None;
-        self.takes_bulk = false;
+        (self.takes_bulk, self.limit) = (false, usize::MAX);
+    }
+
+    /// As [`finish`](Self::finish), and gives the vector back.
+    pub(crate) fn finish_parts(self) -> (Option<Blob>, &'a mut Vec<u8>) {
+        let Self { vec, start, limit, takes_bulk, bulk, small } = self;
+        let bulk = Buffer { vec: &mut *vec, start, limit, takes_bulk, bulk, small }.finish();
+        (bulk, vec)
     }
 
     /// The value is complete. If it is in bulk, the vector is as it was.
-    pub(crate) fn finish(mut self) -> Option<Blob> {
+    #[inline]
+    pub(crate) fn finish(self) -> Option<Blob> {
+        match self.bulk.is_none() && self.vec.len() < self.start + blob::BULK {
+            true => None,
+            false => self.finish_large(),
+        }
+    }
+
+    fn finish_large(mut self) -> Option<Blob> {
         let len = self.vec.len() - self.start;
         if self.bulk.is_none() && self.takes_bulk && len >= blob::BULK {
             // It was patched together.
@@ -364,11 +408,13 @@ impl fmt::Debug for Outlet<'_> {
 
 impl<'a> Outlet<'a> {
     /// The result's bytes are appended to `vec`, unless they become bulk.
+    #[inline]
     pub fn new(vec: &'a mut Vec<u8>, carrier: Carrier) -> Self {
         Self { carrier, vec, bulk: None, attachments: Vec::new() }
     }
 
     /// What the result has attached, and its bytes if they are not in the vector.
+    #[inline]
     pub fn finish(self) -> (Vec<Attachment>, Option<Blob>) {
         (self.attachments, self.bulk)
     }
@@ -407,6 +453,7 @@ impl Collect<'_> {
     }
 }
 
+#[inline]
 fn collect<T>(carrier: Carrier, attachments: &mut Vec<Attachment>, encode: impl FnOnce() -> T) -> T {
     match carrier.takes_attachments {
         true => attachment::collect_more(attachments, encode),

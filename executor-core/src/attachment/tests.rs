@@ -73,6 +73,7 @@ fn a_message_within_a_message_has_its_own_list() {
 fn a_message_that_carries_nothing_hides_one_that_does() {
     let (inner, outer) = collect(|| collect_job(false, || (attach(blob(1)), is_collecting())));
     assert_eq!(inner.0, (None, false));
+    assert!(inner.1.is_none());
     assert!(outer.is_empty());
 }
 
@@ -106,6 +107,7 @@ fn what_is_kept_has_no_index_and_only_what_stays_here_keeps() {
         let twice = keep(Arc::clone(&thing)) && keep(Arc::clone(&thing));
         (twice, attach(blob(1)))
     });
+    let collected = collected.expect("something was collected");
     assert!(twice);
     assert_eq!((at, collected.attachments.len(), collected.kept.len()), (Some(0), 1, 1));
     assert_eq!(Arc::strong_count(&thing), 2);

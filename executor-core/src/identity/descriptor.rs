@@ -1,10 +1,11 @@
 //! Descriptors: one per body type, in never-written memory of the executable.
 
 use std::any::type_name;
+use std::cell::Cell;
 use std::marker::PhantomData;
 
 use super::Invocation;
-use super::image::image;
+use super::image::{Image, image};
 use crate::parcel::{Outlet, Parcel};
 use crate::task::Body;
 
@@ -51,25 +52,43 @@ impl<B: WireBody> Of<B> {
 const FOREIGN: &str = "its code is not in the main executable (it comes from a shared library or plugin); make it known \
                        with `register!` and submit it with `call`";
 
+thread_local! {
+    /// What this thread has sent last, as addresses of descriptor and function, and it has passed.
+    static SENT: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
+    /// What this thread has found last.
+    static FOUND: Cell<Option<(u64, u64, Resolved)>> = const { Cell::new(None) };
+}
+
 /// The offsets of the descriptor and the function; for the sender.
 #[inline]
 pub(super) fn offsets<B: WireBody>(function: *const ()) -> Result<(u64, u64), String> {
     let image = image()?;
-    let descriptor = image.offset(Of::<B>::DESCRIPTOR as *const Descriptor as usize);
-    let function = image.offset(function as usize);
+    let addresses = (Of::<B>::DESCRIPTOR as *const Descriptor as usize, function as usize);
+    if SENT.get() != addresses {
+        check(image, addresses)?;
+        SENT.set(addresses);
+    }
+    Ok((image.offset(addresses.0) as u64, image.offset(addresses.1) as u64))
+}
+
+/// Whether they are in the image.
+fn check(image: &Image, (descriptor, function): (usize, usize)) -> Result<(), String> {
+    let (descriptor, function) = (image.offset(descriptor), image.offset(function));
     if !image.is_frozen(descriptor, size_of::<Descriptor>()) || !image.is_code(function) {
         return Err(FOREIGN.to_owned());
     }
-    Ok((descriptor as u64, function as u64))
+    Ok(())
 }
 
 /// A descriptor and a function that have passed all checks.
+#[derive(Clone, Copy)]
 pub(super) struct Resolved {
     descriptor: &'static Descriptor,
     function: *const (),
 }
 
 impl Resolved {
+    #[inline]
     pub(super) fn enter(&self, arg: Parcel<'_>, out: &mut Outlet<'_>) -> Invocation {
         // SAFETY: `resolve` has found a descriptor, and the sender took the function together with it; see the module
         // documentation of `identity`.
@@ -78,7 +97,19 @@ impl Resolved {
 }
 
 /// Checks what a sender has named; for the receiver, after the build ids were found equal.
+#[inline]
 pub(super) fn resolve(descriptor: u64, function: u64) -> Result<Resolved, String> {
+    match FOUND.get() {
+        Some(last) if (last.0, last.1) == (descriptor, function) => Ok(last.2),
+        _ => {
+            let found = look_up(descriptor, function)?;
+            FOUND.set(Some((descriptor, function, found)));
+            Ok(found)
+        }
+    }
+}
+
+fn look_up(descriptor: u64, function: u64) -> Result<Resolved, String> {
     let image = image()?;
     let (Ok(descriptor), Ok(function)) = (usize::try_from(descriptor), usize::try_from(function)) else {
         return Err("the function's offset does not fit this machine".to_owned());

@@ -10,7 +10,7 @@ fn sent<T: Serialize + 'static>(value: &T) -> (Vec<u8>, Vec<Arc<ShareBlob>>) {
         encode_arg(value, &mut bytes).unwrap();
         bytes
     });
-    (bytes, collected.shares)
+    (bytes, collected.unwrap_or_default().shares)
 }
 
 fn arrive(blobs: &[Arc<ShareBlob>]) {
@@ -109,7 +109,7 @@ fn collections_of_jobs_inside_of_one_another_do_not_mix() {
         encode_arg(&outer, &mut bytes).unwrap();
         nested
     });
-    let outer_blobs = outer_blobs.shares;
+    let outer_blobs = outer_blobs.unwrap_or_default().shares;
     assert_eq!((inner_blobs.len(), outer_blobs.len()), (1, 1));
     assert_ne!(inner_blobs[0].id(), outer_blobs[0].id());
 }

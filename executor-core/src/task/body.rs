@@ -90,7 +90,9 @@ pub(crate) fn run_encoded<A: Value, R: Value>(
     let arg = decode_arg(arg)?;
     let result = panic::catch(|| function(arg))?;
     let encoded = out.encode_result(&result);
-    panic::catch(|| drop(result))?;
+    if std::mem::needs_drop::<R>() {
+        panic::catch(|| drop(result))?;
+    }
     encoded
 }
 

@@ -150,6 +150,7 @@ impl Job {
 
     /// Takes charge of the job: from here on, the future asks `owner` when it wants to cancel, with `word`, which is
     /// the backend's to choose. False if the task was cancelled already; then drop the job.
+    #[inline]
     #[must_use]
     pub fn set_owner(&self, owner: &OwnerId, word: u64) -> bool {
         self.task.set_owner(owner.get(), word)
@@ -303,11 +304,23 @@ impl Job {
         self.task.encoded()
     }
 
+    /// Whether the serialised argument is its [bytes](Self::encoded) and nothing else: not in a blob, with nothing attached, and
+    /// without shared values.
+    ///
+    /// # Panics
+    ///
+    /// As [`encoded`](Self::encoded).
+    #[inline]
+    pub fn is_plain(&self) -> bool {
+        self.task.is_plain()
+    }
+
     /// The blob that the serialised argument is in, if it is large and its carrier takes such.
     ///
     /// # Panics
     ///
     /// As [`encoded`](Self::encoded).
+    #[inline]
     pub fn bulk(&self) -> Option<&Blob> {
         self.task.bulk()
     }
@@ -331,6 +344,7 @@ impl Job {
     }
 
     /// Keeps how long the body ran, as its worker measured it, for the sink of a relayed task. Before it is completed.
+    #[inline]
     pub fn note_elapsed(&self, elapsed: Duration) {
         self.task.note_elapsed(elapsed);
     }
@@ -349,6 +363,12 @@ impl Job {
     /// a lock and tell afterwards.
     pub fn complete_deferred<'a>(self, result: impl Into<Parcel<'a>>) -> Notice {
         self.complete_as(ErasedOutput::Encoded(result.into()))
+    }
+
+    /// As [`complete_deferred`](Self::complete_deferred), of a result that is its bytes and nothing else, for less.
+    #[inline]
+    pub fn complete_plain_deferred(self, result: &[u8]) -> Notice {
+        Notice(self.into_task().complete_plain_and_leave(result))
     }
 
     /// As [`fail`](Self::fail), but who waits is told by the notice.

@@ -78,6 +78,7 @@ impl From<Vec<u8>> for Payload {
 
 impl Deref for Payload {
     type Target = [u8];
+    #[inline]
     fn deref(&self) -> &[u8] {
         match self {
             Self::Inline { len, bytes } => &bytes[..usize::from(*len)],

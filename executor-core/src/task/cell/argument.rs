@@ -9,11 +9,12 @@ use super::super::payload::Payload;
 use super::super::state::Content;
 use super::Ref;
 use super::typed::cell;
-use crate::attachment::{self, Attachment};
+use crate::attachment::{self, Attachment, Collected};
 use crate::blob::Blob;
 use crate::error::TaskError;
 use crate::parcel::{self, Buffer, Carrier};
 use crate::shared::ShareBlob;
+
 /// From this size on a serialised argument keeps the buffer that it was written into.
 const LARGE: usize = 64 * 1024;
 
@@ -65,12 +66,26 @@ impl Ref {
                 (header.vtable.encode)(self.0, &mut buffer)
             });
         encoded?;
+        if let (Some(small), None) = (buffer.small(), &collected) {
+            carrier.check("argument", small.len(), &[])?;
+            return Ok(Payload::from(small));
+        }
+        self.gather(buffer, collected.unwrap_or_default(), carrier)
+    }
+
+    /// What [`encode_into`](Self::encode_into) does with all that is not a few bytes and nothing else.
+    fn gather(
+        &self,
+        buffer: Buffer<'_>,
+        collected: Collected,
+        carrier: Carrier,
+    ) -> Result<Payload, TaskError> {
         if let Some(small) = buffer.small() {
             check_sizes(carrier, small.len(), &collected.attachments, &collected.shares)?;
             self.set_carried(collected);
             return Ok(Payload::from(small));
         }
-        let bulk = buffer.finish();
+        let (bulk, large) = buffer.finish_parts();
         let len = bulk.as_ref().map_or(large.len(), |bulk| bulk.len());
         if let Err(error) = check_sizes(carrier, len, &collected.attachments, &collected.shares) {
             if len > LARGE {
@@ -109,7 +124,14 @@ impl Ref {
         self.argument()
     }
 
+    /// Whether the serialised argument is its bytes and nothing else. Only by the job, after [`encode`](Self::encode).
+    #[inline]
+    pub(in crate::task) fn is_plain(&self) -> bool {
+        self.extra().is_none() && !matches!(self.argument(), Payload::Bulk(_))
+    }
+
     /// The serialised argument, if it is in bulk. Only by the job, after [`encode`](Self::encode).
+    #[inline]
     pub(in crate::task) fn bulk(&self) -> Option<&Blob> {
         match self.argument() {
             Payload::Bulk(blob) => Some(blob),

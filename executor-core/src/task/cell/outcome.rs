@@ -10,7 +10,8 @@ use super::Ref;
 use super::relay::SinkFunction;
 use crate::error::TaskError;
 use crate::panic;
-use crate::parcel::{Bytes, Parcel};
+use crate::parcel::Parcel;
+
 /// An output whose type is known to the cell only.
 pub(in crate::task) enum ErasedOutput<'a> {
     Error(Box<TaskError>),
@@ -101,8 +102,38 @@ impl Ref {
         notice
     }
 
-    /// Writes the output into the slot, unless the task is resolved. The sink of a relayed task is in the notice then.
+    /// As [`complete_and_leave`](Self::complete_and_leave), of a result that is its bytes and nothing else: nearly all
+    /// results that come from elsewhere, for tasks of nothing but a few bytes.
     #[inline]
+    pub(in crate::task) fn complete_plain_and_leave(self, bytes: &[u8]) -> Notice {
+        let header = self.header();
+        if !header.vtable.keeps_output || self.extra().is_some() || !header.state.try_lock_output() {
+            return self.complete_and_leave(ErasedOutput::Encoded(Parcel::from(bytes)));
+        }
+        let before = header.state.load().content();
+        let form = header.form_of(before);
+        // SAFETY: rule 2: we hold the right to write the output. The slot still belongs to the job's side, and a second
+        // completer gets here only when it is empty.
+        unsafe {
+            if !(form == Content::Encoded && self.payload().as_ref().is_inline()) {
+                (header.vtable.clear)(self.0, form);
+            }
+            self.payload().write(Payload::from(bytes));
+        }
+        let content = Content::EncodedOutput;
+        match header.state.transition_to_done_and_leave(before, content, Kind::Value) {
+            Finish::Left => {
+                std::mem::forget(self);
+                Notice::Nobody
+            }
+            finish => match self.published(finish, before, content) {
+                Some(waker) => Notice::Waker(waker),
+                None => Notice::Nobody,
+            },
+        }
+    }
+
+    /// Writes the output into the slot, unless the task is resolved. The sink of a relayed task is in the notice then.
     fn write_output(&self, output: &mut ErasedOutput<'_>, notice: &mut Notice) -> Option<Written> {
         let header = self.header();
         if !header.state.try_lock_output() {
@@ -110,34 +141,6 @@ impl Ref {
         }
         let before = header.state.load().content();
         let form = header.form_of(before);
-        // Nearly all results that come from elsewhere are plain bytes, for a task of nothing but a few bytes.
-        if let ErasedOutput::Encoded(Parcel { bytes: Bytes::Borrowed(bytes), attachments }) = output
-            && attachments.is_empty()
-            && header.vtable.keeps_output
-            && self.extra().is_none()
-        {
-            // SAFETY: rule 2: we hold the right to write the output. The slot still belongs to the job's side, and a
-            // second completer gets here only when it is empty.
-            unsafe {
-                if !(form == Content::Encoded && self.payload().as_ref().is_inline()) {
-                    (header.vtable.clear)(self.0, form);
-                }
-                self.payload().write(Payload::from(*bytes));
-            }
-            return Some(Written { before, content: Content::EncodedOutput, kind: Kind::Value });
-        }
-        Some(self.write_any_output(before, form, output, notice))
-    }
-
-    #[cold]
-    fn write_any_output(
-        &self,
-        before: Content,
-        form: Content,
-        output: &mut ErasedOutput<'_>,
-        notice: &mut Notice,
-    ) -> Written {
-        let header = self.header();
         let kind = match output {
             ErasedOutput::Error(error) if matches!(**error, TaskError::Cancelled) => Kind::Cancelled,
             ErasedOutput::Error(_) => Kind::Error,
@@ -166,7 +169,7 @@ impl Ref {
             (header.vtable.clear)(self.0, form);
             (header.vtable.write)(self.0, output, notice)
         };
-        Written { before, content, kind }
+        Some(Written { before, content, kind })
     }
 
     /// What follows when an output that the slot holds as `content` has been made visible, or could not be. The waker of

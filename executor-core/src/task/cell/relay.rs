@@ -61,6 +61,7 @@ impl Ref {
         Ref(NonNull::from(Box::leak(cell)).cast())
     }
 
+    #[inline]
     fn as_relay(&self) -> Option<&RelayCell> {
         let vtable = self.header().vtable;
         let is_relay =
@@ -70,6 +71,7 @@ impl Ref {
     }
 
     /// Keeps how long the body of a relayed task ran, for its sink. Only by the job, before it completes.
+    #[inline]
     pub(in crate::task) fn note_elapsed(&self, elapsed: Duration) {
         if let Some(relay) = self.as_relay() {
             let nanos = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
@@ -77,6 +79,7 @@ impl Ref {
         }
     }
 
+    #[inline]
     pub(in crate::task) fn attempts_before(&self) -> u32 {
         self.as_relay().map_or(0, |relay| relay.attempts_before)
     }
