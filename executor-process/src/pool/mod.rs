@@ -165,7 +165,7 @@ impl Pool {
             let Some(mut core) = self.try_lock() else { return };
             let now = Instant::now();
             if self.takes_part() && core.is_time_to_look(self.inbox.len()) {
-                core.read_all(self, &mut |_, _| None, now);
+                core.read_all(self, None, now);
             }
             core.step(self, now);
             self.finish(core);
@@ -193,7 +193,7 @@ impl Pool {
         let found = core.has_answers();
         if found {
             let now = Instant::now();
-            core.read_all(self, &mut |_, _| None, now);
+            core.read_all(self, None, now);
             core.step(self, now);
         }
         self.finish(core);

@@ -191,11 +191,8 @@ impl Reaper {
         pool.with_core(|core, now| {
             core.wake();
             let is_captured = pool.config.capture.is_some();
-            let mut printed = |id: u64, ticket: Ticket| match is_captured {
-                true => ios.get_mut(&id)?.printed(ticket),
-                false => None,
-            };
-            let found = core.read_all(pool, &mut printed, now);
+            let mut printed = |id: u64, ticket: Ticket| ios.get_mut(&id)?.printed(ticket);
+            let found = core.read_all(pool, is_captured.then_some(&mut printed), now);
             if found {
                 core.step(pool, now);
                 plan.follow(core.plan(pool, now));
@@ -414,7 +411,7 @@ impl Reaper {
         pool.with_core(|core, now| {
             let mut printed = |_, ticket: Ticket| io.printed(ticket);
             for _ in 0..LAST_LOOKS {
-                if !core.read(pool, id, &mut printed, now) {
+                if !core.read(pool, id, &mut Some(&mut printed), now) {
                     break;
                 }
             }

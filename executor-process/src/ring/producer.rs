@@ -102,10 +102,18 @@ impl<L: Lane> Producer<L> {
     }
 }
 
-/// Up to eight bytes as the low end of a word.
+/// Up to eight bytes as the low end of a word. From pieces that overlap: a copy of any number of bytes is a call, and the load
+/// of a word from what was stored by bytes waits for all of them.
 #[inline]
 fn word_of(bytes: &[u8]) -> u64 {
-    let mut word = [0; WORD];
-    word[..bytes.len()].copy_from_slice(bytes);
-    u64::from_le_bytes(word)
+    let len = bytes.len();
+    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
+        return u64::from(first) | u64::from(last) << (8 * (len - 4));
+    }
+    let at = |at: usize| u64::from(bytes[at]) << (8 * at);
+    match len {
+        0 => 0,
+        _ => at(0) | at(len / 2) | at(len - 1),
+    }
 }

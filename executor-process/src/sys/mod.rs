@@ -22,6 +22,7 @@
 //! Descriptors are close-on-exec throughout: no other child holds a worker's socket open.
 
 mod child;
+pub(crate) mod clock;
 mod early;
 pub(crate) mod fork;
 pub mod oom;

@@ -21,7 +21,7 @@ mod runtime;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Weak};
 use std::thread::ThreadId;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use executor_core::wire::{Finished, FromWorker, Packed, TaskFrame, ToWorker, encode_done};
 use executor_core::worker::{Incoming, run as run_body};
@@ -37,6 +37,7 @@ use self::output::Output;
 use crate::board::{Ticket, WorkerBoard};
 use crate::segment::{self, Book, Note, Packing, UnpackError};
 use crate::sys::Capturer;
+use crate::sys::clock::monotonic_nanos;
 use crate::sys::worker::WorkerChannel;
 use crate::transport::Lane;
 
@@ -77,11 +78,11 @@ pub(crate) fn run(channel: WorkerChannel) -> ! {
     });
     let host: Arc<dyn Host> = Arc::new(WorkerHost::new(Arc::clone(&shared)));
     shared.output.send(&FromWorker::Ready(1));
-    let mut worker = Worker { shared, host, scratch: Vec::new(), free_since: Instant::now() };
+    let mut worker = Worker { shared, host, scratch: Vec::new(), free_since: monotonic_nanos() };
     let mut batch = Batch::default();
     loop {
         if worker.shared.input.next(&worker.shared, &mut batch) {
-            worker.free_since = Instant::now();
+            worker.free_since = monotonic_nanos();
         }
         while let Some(frame) = batch.next() {
             worker.handle(frame);
@@ -133,9 +134,9 @@ struct Worker {
     host: Arc<dyn Host>,
     /// A result's frame, before it goes into the ring.
     scratch: Vec<u8>,
-    /// When it was done with the last task, or had the next after it had waited. What a task takes is counted from here, so
-    /// that the clock is asked once for each.
-    free_since: Instant,
+    /// When by [`monotonic_nanos`] it was done with the last task, or had the next after it had waited. What a task takes is counted from
+    /// here, so that the clock is asked once for each.
+    free_since: u64,
 }
 
 impl Worker {
@@ -216,9 +217,9 @@ impl Worker {
 }
 
 /// How long it is since then; from now on, since now.
-fn took(since: &mut Instant) -> Duration {
-    let now = Instant::now();
-    now.duration_since(std::mem::replace(since, now))
+fn took(since: &mut u64) -> Duration {
+    let now = monotonic_nanos();
+    Duration::from_nanos(now.saturating_sub(std::mem::replace(since, now)))
 }
 
 /// Gives back a buffer that one large result has made large.

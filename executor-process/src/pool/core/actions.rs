@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use executor_core::scheduler::{Action, Scheduler, TaskKey, WorkerKey};
-use executor_core::wire::TaskFrame;
+use executor_core::wire::{Packed, TaskFrame};
 
 use super::{Core, NOBODY, Task};
 use crate::board::{SlotState, Ticket};
@@ -221,7 +221,14 @@ fn hand_over(worker: &mut Worker, key: TaskKey, task: &mut Task, attempt: u32) {
     if !job.shares().is_empty() || worker.has_stale_shares() {
         worker.send_shares(job.shares());
     }
-    let packing = worker.book.packing(job.bulk(), job.attachments());
+    let packing;
+    let arg = match job.is_plain() {
+        true => Packed::from(job.encoded()),
+        false => {
+            packing = worker.book.packing(job.bulk(), job.attachments());
+            packing.of(job.encoded())
+        }
+    };
     match job.target() {
         Ok(target) => TaskFrame {
             slot: ticket.to_bits(),
@@ -230,7 +237,7 @@ fn hand_over(worker: &mut Worker, key: TaskKey, task: &mut Task, attempt: u32) {
             is_async: job.is_async(),
             target,
             extra: None,
-            arg: packing.of(job.encoded()),
+            arg,
         }
         .encode(worker.out()),
         Err(_) => unreachable!("the target was found when the task was submitted"),

@@ -16,20 +16,30 @@ use crate::pool::inbox::{Event, Item};
 use crate::pool::watch::Ears;
 use crate::transport::FrameReader;
 
+/// What the task in a slot of a worker has printed.
+pub(in crate::pool) type PrintedBy<'a> = &'a mut dyn FnMut(u64, Ticket) -> Option<Printed>;
+
+/// How a task has ended.
+enum Answer<'a> {
+    /// With a value that is nothing but bytes, as nearly all do.
+    Plain(&'a [u8]),
+    Other(Result<Parcel<'a>, TaskError>),
+}
+
 impl Core {
     /// Deals with what workers have said, at most once around each one's buffer, and with the room that they have made;
     /// whether that was anything, so that a [`step`](Self::step) has to follow. `printed` gives what the task in a slot of a
-    /// worker has printed.
+    /// worker has printed, if that is captured.
     pub(in crate::pool) fn read_all(
         &mut self,
         pool: &Pool,
-        printed: &mut dyn FnMut(u64, Ticket) -> Option<Printed>,
+        mut printed: Option<PrintedBy<'_>>,
         now: Instant,
     ) -> bool {
         let mut found = !self.full.is_empty() && self.retry_full(now);
         for place in 0..self.workers.len() {
             let Some(id) = self.workers.id_at(place) else { break };
-            if self.read(pool, id, printed, now) {
+            if self.read(pool, id, &mut printed, now) {
                 self.recycle(place, &pool.config, now);
                 found = true;
             }
@@ -48,13 +58,13 @@ impl Core {
         &mut self,
         pool: &Pool,
         id: u64,
-        printed: &mut dyn FnMut(u64, Ticket) -> Option<Printed>,
+        printed: &mut Option<PrintedBy<'_>>,
         now: Instant,
     ) -> bool {
         let Some(worker) = self.workers.get_mut(id).filter(|it| it.has_answers()) else { return false };
         let Some(mut reader) = worker.take_answers() else { return true };
         self.answers += 1;
-        let mut printed = |ticket| printed(id, ticket);
+        let mut printed = printed.as_mut().map(|printed| move |ticket| printed(id, ticket));
         let result = loop {
             match self.take_results(id, &mut reader, &mut printed, now) {
                 Ok(None) => break Ok(()),
@@ -79,7 +89,7 @@ impl Core {
         &mut self,
         id: u64,
         reader: &mut FrameReader,
-        printed: &mut dyn FnMut(Ticket) -> Option<Printed>,
+        printed: &mut Option<impl FnMut(Ticket) -> Option<Printed>>,
         now: Instant,
     ) -> Result<Option<Range<usize>>, String> {
         let Self { scheduler, workers, notices, books, .. } = self;
@@ -87,22 +97,30 @@ impl Core {
         // One that has not said that it is ready has no tasks, so no slot is found for its results.
         let mut results = worker.key.map(|key| scheduler.handle_results(now, key));
         while let Some(span) = reader.next_span().map_err(|it| it.to_string())? {
-            let frame = FromWorker::decode(reader.bytes(span.clone())).map_err(|it| it.to_string())?;
-            let FromWorker::Done(bits, elapsed, outcome) = frame else { return Ok(Some(span)) };
+            let frame = reader.bytes(span.clone());
+            let (bits, elapsed, result) = match FromWorker::plain_value(frame) {
+                Some((bits, elapsed, value)) => (bits, elapsed, Answer::Plain(value)),
+                None => match FromWorker::decode(frame).map_err(|it| it.to_string())? {
+                    // In any case, as its descriptors are the next in the lane.
+                    FromWorker::Done(bits, elapsed, outcome) => {
+                        (bits, elapsed, Answer::Other(worker.unpacked("result", outcome)?))
+                    }
+                    _ => return Ok(Some(span)),
+                },
+            };
             let ticket = ticket_of(bits)?;
-            // In any case, as its descriptors are the next in the lane.
-            let outcome = worker.unpacked("result", outcome)?;
             let (Some(results), Some(task)) = (&mut results, worker.close(ticket)) else { continue };
             worker.finished += 1;
             let Some(task) = results.finished(task, elapsed) else { continue };
             let job = books.release(task);
-            if let Some(printed) = printed(ticket) {
+            if let Some(printed) = printed.as_mut().and_then(|printed| printed(ticket)) {
                 job.set_printed(printed);
             }
             job.note_elapsed(elapsed);
-            let notice = match outcome {
-                Ok(value) => job.complete_deferred(value),
-                Err(error) => job.fail_deferred(error),
+            let notice = match result {
+                Answer::Plain(value) => job.complete_plain_deferred(value),
+                Answer::Other(Ok(value)) => job.complete_deferred(value),
+                Answer::Other(Err(error)) => job.fail_deferred(error),
             };
             if notice.is_needed() {
                 notices.push(notice);
@@ -259,6 +277,7 @@ impl Core {
     }
 }
 
+#[inline]
 fn ticket_of(bits: u64) -> Result<Ticket, String> {
     Ticket::from_bits(bits).ok_or_else(|| format!("{bits} is not a ticket"))
 }

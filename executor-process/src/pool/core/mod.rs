@@ -518,6 +518,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 const NOBODY: u64 = u64::MAX;
 
 /// The bytes of a task's argument that count towards `max_bytes`.
+#[inline]
 pub(super) fn counted_bytes(job: &Job) -> usize {
     /// What fits into the task itself.
     const FREE: usize = 22;
