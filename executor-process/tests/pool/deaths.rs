@@ -3,7 +3,8 @@
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-use executor_core::{ExecutorExt, TaskError, context};
+use executor_core::{Executor, ExecutorExt, TaskError, context};
+use executor_process::ProcessExecutor;
 
 use crate::ledger::{self, Ledger};
 use crate::support::{
@@ -11,7 +12,7 @@ use crate::support::{
 };
 
 crate::tests![
-    workers_killed_every_20_ms_cost_retries_only,
+    workers_killed_all_the_time_cost_retries_only,
     without_retries_each_kill_costs_at_most_one_task,
     without_retries_each_kill_in_a_task_costs_exactly_that_task,
     the_error_tells_how_the_worker_died,
@@ -34,9 +35,13 @@ fn work(n: u64, time: Duration) -> u64 {
     n * n
 }
 
-/// Calls `kill` with a worker at random every so often while `f` runs; what it gave.
+/// Calls `kill` with a worker at random after every so many tasks that the pool has finished while `f` runs; what it gave.
+///
+/// It is tasks that are counted and not time: where workers take longer to start than they are left alive, no task would
+/// finish any more, and the pool would give up.
 fn while_killing<T: Send>(
-    period: Duration,
+    ex: &ProcessExecutor,
+    tasks: u64,
     kill: impl Fn(i32) -> Option<T> + Send,
     f: impl FnOnce(),
 ) -> Vec<T> {
@@ -45,13 +50,21 @@ fn while_killing<T: Send>(
         let killer = scope.spawn(move || {
             let mut kills = Vec::new();
             let mut random = 0x9E37_79B9_7F4A_7C15u64;
-            while is_done.recv_timeout(period) == Err(RecvTimeoutError::Timeout) {
+            // A kill that comes late does not put off the next, which waits for one task at least.
+            let mut due = tasks;
+            while is_done.recv_timeout(Duration::from_millis(1)) == Err(RecvTimeoutError::Timeout) {
+                if ex.stats().finished < due {
+                    continue;
+                }
                 random ^= random << 13;
                 random ^= random >> 7;
                 random ^= random << 17;
                 let workers = children();
-                if !workers.is_empty() {
-                    kills.extend(kill(workers[random as usize % workers.len()]));
+                if !workers.is_empty()
+                    && let Some(killed) = kill(workers[random as usize % workers.len()])
+                {
+                    kills.push(killed);
+                    due = (due + tasks).max(ex.stats().finished + 1);
                 }
             }
             kills
@@ -68,9 +81,9 @@ fn kill_anyway(pid: i32) -> Option<()> {
     Some(())
 }
 
-fn workers_killed_every_20_ms_cost_retries_only() {
+fn workers_killed_all_the_time_cost_retries_only() {
     let ex = workers(2);
-    let kills = while_killing(Duration::from_millis(20), kill_anyway, || {
+    let kills = while_killing(&ex, 1200, kill_anyway, || {
         let task = |n| work(n, Duration::from_micros(50));
         let futures: Vec<_> =
             (0..u64::from(MANY_TASKS)).map(|n| ex.task(task, n).retries(20).submit()).collect();
@@ -90,7 +103,7 @@ fn without_retries_each_kill_costs_at_most_one_task() {
         (work(n, Duration::from_micros(200)), context().attempt())
     };
     let mut lost = 0;
-    let kills = while_killing(Duration::from_millis(50), kill_anyway, || {
+    let kills = while_killing(&ex, 500, kill_anyway, || {
         let futures: Vec<_> = (0..TASKS).map(|n| ex.submit(task, (begun.clone(), n))).collect();
         for (n, future) in (0..).zip(futures) {
             match outcome(future) {
@@ -152,7 +165,7 @@ fn without_retries_each_kill_in_a_task_costs_exactly_that_task() {
     };
     let mut lost = Vec::new();
     let kill = |pid| kill_in_a_task(pid, &ledger);
-    let mut killed = while_killing(Duration::from_millis(20), kill, || {
+    let mut killed = while_killing(&ex, 1600, kill, || {
         let futures: Vec<_> = (0..MANY_TASKS).map(|n| ex.submit(task, (path.clone(), n))).collect();
         for (n, future) in (0..MANY_TASKS).zip(futures) {
             match outcome(future) {

@@ -16,8 +16,9 @@ use executor_process::{ForkPoint, ProcessConfig, ProcessExecutor, StartMethod};
 
 pub use crate::waiting::{PATIENCE, await_ends, await_readable, eventually_equal, watch};
 
-/// How long a test may take before the program gives up as a whole.
-const TEST_TIME: Duration = Duration::from_secs(100);
+/// How long a test may take before the program gives up as a whole. Those that start hundreds of workers take some seconds, and
+/// more than a minute on a processor that others use as well.
+const TEST_TIME: Duration = Duration::from_secs(600);
 
 // ---- pools -------------------------------------------------------------------------------------------------------
 
