@@ -51,7 +51,8 @@ pub struct RemoteConfig {
     /// on busy machines are never reached. Too high: an agent that comes back is noticed later.
     pub connect_timeout: Duration,
     /// How long tasks wait while no agent can be reached, before they fail as
-    /// [`Unreachable`](executor_core::TaskError::Unreachable). Connecting goes on nevertheless. Default 10 s. Too low:
+    /// [`Unreachable`](executor_core::TaskError::Unreachable). Connecting goes on nevertheless. The time that it takes to send an
+    /// agent the executable does not count. Default 10 s. Too low:
     /// a restart of an agent costs tasks. Too high: a wrong address shows late. What waiting cannot help, such as a wrong
     /// key, fails them at once.
     pub unreachable: Duration,

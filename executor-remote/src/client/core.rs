@@ -52,6 +52,8 @@ pub(super) struct Agent {
     pub(super) link: Option<Link>,
     /// Without a connection since.
     pub(super) down_since: Instant,
+    /// It has been reached, and the greeting is under way: its steps have limits of their own.
+    pub(super) is_greeting: bool,
     /// Why the last attempt to connect failed, and whether another one can be expected to fail as well.
     pub(super) failure: Option<(TaskError, bool)>,
 }
@@ -74,6 +76,7 @@ impl Core {
             address: address.to_string(),
             link: None,
             down_since: now,
+            is_greeting: false,
             failure: None,
         };
         Self {

@@ -148,6 +148,7 @@ fn dial(shared: &Shared, agent: usize) -> Result<Session, Failure> {
     let key = config.key.as_ref();
     let stream = config.agents[agent].connect(key, deadline)?;
     let secure = noise::connect(stream, key, deadline)?;
+    shared.drive_now(|core, _, _| core.on_reached(agent));
     let identity = executable::identity().map_err(Failure::Executable)?;
     let mut greeting =
         Greeting { reader: secure.reader, writer: secure.writer, frames: Frames::new(GREETING_LIMIT) };

@@ -10,6 +10,9 @@ use super::after::After;
 use super::core::Core;
 use super::link::Link;
 
+#[cfg(test)]
+mod tests;
+
 /// A message that no agent of this version sends, or not now.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Nonsense {
@@ -20,11 +23,18 @@ pub(super) enum Nonsense {
 }
 
 impl Core {
+    /// An agent can be reached. Whether it takes us is still to come, and may have to wait for the executable.
+    pub(super) fn on_reached(&mut self, agent: usize) {
+        self.agents[agent].is_greeting = true;
+    }
+
     /// An agent is connected.
     pub(super) fn on_connected(&mut self, agent: usize, link: impl FnOnce(&mut Self) -> Link) {
         let link = link(self);
-        self.agents[agent].link = Some(link);
-        self.agents[agent].failure = None;
+        let state = &mut self.agents[agent];
+        state.link = Some(link);
+        state.is_greeting = false;
+        state.failure = None;
         self.set_out(None);
     }
 
@@ -37,6 +47,7 @@ impl Core {
         after: &mut After<'_>,
         now: Instant,
     ) {
+        self.agents[agent].is_greeting = false;
         self.agents[agent].failure = Some((error, is_final));
         self.look_for_out(after, now);
     }
@@ -68,7 +79,7 @@ impl Core {
         let mut next = None;
         for agent in 0..self.agents.len() {
             let state = &self.agents[agent];
-            if state.link.is_some() {
+            if state.link.is_some() || state.is_greeting {
                 all = false;
                 continue;
             }

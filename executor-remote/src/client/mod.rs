@@ -14,7 +14,9 @@
 //! 2. An agent is one worker of the scheduler, with as many slots as it said. What was sent to an agent that is lost may
 //!    have begun; nobody can know. A worker process that an agent loses is a lost attempt of one task.
 //! 3. An agent that refuses us, or cannot be reached for as long as [`RemoteConfig::unreachable`], is *out*. When all are,
-//!    waiting tasks fail and new ones do at once, until one of them answers: connecting never ends.
+//!    waiting tasks fail and new ones do at once, until one of them answers: connecting never ends. An agent that is being
+//!    greeted has been reached, however long it takes to send it the executable; if that fails, the time counts from when the
+//!    agent was last connected.
 
 mod after;
 mod config;
