@@ -1,7 +1,7 @@
 //! Several agents, several clients, and those that are slow to read.
 
 use std::collections::HashSet;
-use std::time::Duration;
+use std::path::PathBuf;
 
 use executor_core::{Executor, ExecutorExt, Shutdown, TaskError};
 use executor_remote::RemoteExecutor;
@@ -35,11 +35,14 @@ fn two(first: std::net::SocketAddr, second: std::net::SocketAddr) -> RemoteExecu
 fn two_agents_share_the_tasks() {
     let (first, second) = (agent(|config| config), agent(|config| config));
     let ex = two(first.address, second.address);
-    let task = |n: u64| {
-        std::thread::sleep(Duration::from_millis(2));
+    let folder = tempfile::tempdir().unwrap();
+    let task = |(folder, n): (PathBuf, u64)| {
+        std::fs::write(folder.join(std::process::id().to_string()), "").unwrap();
+        // A worker may take longer to start than the others take for all the tasks.
+        eventually("each worker has a task", || std::fs::read_dir(&folder).unwrap().count() == 4);
         (n + 1, std::process::id())
     };
-    let futures: Vec<_> = (0..100).map(|n| ex.submit(task, n)).collect();
+    let futures: Vec<_> = (0..100).map(|n| ex.submit(task, (folder.path().to_owned(), n))).collect();
     let mut workers = HashSet::new();
     for (n, future) in (0..).zip(futures) {
         let (value, worker) = outcome(future).unwrap();
