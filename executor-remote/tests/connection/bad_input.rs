@@ -199,7 +199,8 @@ fn an_address_in_use_is_an_error_that_names_it() {
         let first = Listener::bind("127.0.0.1:0", "secret").await.unwrap();
         let error = Listener::bind(first.local_addr(), "secret").await.unwrap_err();
         assert!(matches!(&error, ConnectionError::AddressInUse { address } if address == first.local_addr()));
-        let first = Listener::bind("unix:@executor-in-use", "secret").await.unwrap();
+        let name = format!("unix:@executor-in-use-{}", std::process::id());
+        let first = Listener::bind(name, "secret").await.unwrap();
         let error = Listener::bind(first.local_addr(), "secret").await.unwrap_err();
         assert!(matches!(error, ConnectionError::AddressInUse { .. }), "{error}");
     });

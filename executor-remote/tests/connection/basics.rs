@@ -141,7 +141,8 @@ fn a_connection_works_inside_of_a_tokio_runtime() {
 
 #[test]
 fn values_travel_in_every_codec() {
-    let listener = blocking::Listener::bind("unix:@executor-codecs", None).unwrap();
+    let name = format!("unix:@executor-codecs-{}", std::process::id());
+    let listener = blocking::Listener::bind(name, None).unwrap();
     block_on(async {
         let mut one = Client::connect(listener.local_addr(), None).await.unwrap();
         let mut other = listener.accept().unwrap();
@@ -216,7 +217,8 @@ fn poll_tells_whether_a_message_can_be_received_at_once() {
 
 #[test]
 fn a_half_that_is_dropped_closes_its_direction_only() {
-    let listener = blocking::Listener::bind("unix:@executor-halves", None).unwrap();
+    let name = format!("unix:@executor-halves-{}", std::process::id());
+    let listener = blocking::Listener::bind(name, None).unwrap();
     block_on(async {
         let one = Client::connect(listener.local_addr(), None).await.unwrap();
         let mut other = listener.accept().unwrap();
