@@ -148,7 +148,8 @@ impl<R> TaskFuture<R> {
 
     /// Cancels the task. True if its outcome is now [`TaskError::Cancelled`].
     ///
-    /// A task that has not begun never begins. For one that has, the cooperative flag is raised
+    /// A task that has not begun never begins; but one that was sent to another machine, to wait there, may still begin until
+    /// that machine hears of it, and is then treated as one that runs. For one that has, the cooperative flag is raised
     /// (`context().is_cancelled()`); on backends that isolate tasks the future resolves at once and the worker is
     /// ended after a grace period, on others the task runs to its end, this returns false, and the value arrives.
     /// False too when the outcome is there already.

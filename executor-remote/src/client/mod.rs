@@ -54,6 +54,10 @@ use self::timer::Timer;
 ///
 /// `broadcast` and `.worker(i)` count the slots of all connected agents, in the order of the configuration: each slot is a
 /// worker process. A task that names one waits for its agent if that is lost.
+///
+/// Agents are sent some tasks ahead, so that none of them waits for the network between two tasks. Such a task is taken back
+/// when it is cancelled; its future is cancelled at once, and should the task begin before the agent hears of it, it is
+/// stopped as one that runs.
 #[derive(Clone)]
 pub struct RemoteExecutor {
     handle: Arc<Handle>,
