@@ -23,8 +23,10 @@
 //!    driver, by putting it on watch.
 //! 4. *On watch* means that the driver will be polled after this step: either it has been woken since it was polled last, or
 //!    it is registered for the socket's readability, which is reported at once if there is something to read. It goes off
-//!    watch only in the step in which it is polled and finds that a thread reads; rule 3 puts it on watch again when that
-//!    thread leaves.
+//!    watch only in the step in which it is polled and finds that a thread reads, or that it has nothing to read for; rule 3 puts it on
+//!    watch again when that thread leaves. Off watch it is not registered: else each answer that a thread reads would wake the
+//!    driver's thread as well. When it is polled again, it decides by [`driver_returns`](Desk::driver_returns) whether to register,
+//!    and is on watch from that step on, as it runs.
 //! 5. *Registering.* A future registers its waker, finds no reader, and puts the driver on watch, in one step.
 //! 6. *Leaving.* A thread whose time is up takes back its registration in the step in which it leaves, and gives up the role
 //!    if that has been handed to it meanwhile (rule 3).
@@ -33,8 +35,8 @@
 //!
 //! > if an unanswered call has somebody registered, there is a reader, or the driver is on watch.
 //!
-//! Registering keeps it by rules 1 and 5; ending to read by rule 3; going off watch by rule 4, as there is a reader then. A
-//! reader that is a thread either runs, or blocks in a read that the answer ends, or has been unparked (rule 3); one that is
+//! Registering keeps it by rules 1 and 5; ending to read by rule 3; going off watch by rule 4, as there is a reader then, or nobody
+//! is registered. A reader that is a thread either runs, or blocks in a read that the answer ends, or has been unparked (rule 3); one that is
 //! the driver runs. So whoever is registered is woken once its answer has arrived. `tests` walks through every order of
 //! these steps.
 
@@ -147,7 +149,14 @@ impl<A> Desk<A> {
         (answer, then, replaced)
     }
 
-    /// The driver is polled: true if it is to read (rules 1 and 4).
+    /// The driver is polled and is not registered for readability: true if it has to be (rule 4).
+    pub(crate) fn driver_returns(&mut self) -> bool {
+        let is_needed = self.calls.tasks() > 0 || self.unattended() > 0;
+        self.watching = is_needed && self.reader == Reader::Nobody;
+        self.watching
+    }
+
+    /// The driver finds the socket readable: true if it is to read (rules 1 and 4).
     pub(crate) fn driver_begins(&mut self) -> bool {
         match self.reader {
             Reader::Nobody => {

@@ -1,7 +1,8 @@
 //! The task that sends and reads for a client while no thread does.
 //!
-//! It starts when it is first needed: a client whose calls are all waited for by threads has none, and its socket is
-//! registered with no reactor, so that an answer wakes one thread and no more.
+//! It starts when it is first needed: a client whose calls are all waited for by threads has none. The socket is registered with
+//! the reactor only while the driver is on watch (see [`desk`](super::desk)), so that an answer for which a thread waits wakes that
+//! thread and no other.
 
 use std::future::poll_fn;
 use std::io;
@@ -45,6 +46,17 @@ impl AsRawFd for Watched {
     }
 }
 
+/// The socket, which is registered for it if it was not.
+fn watched<'a>(
+    socket: &'a mut Option<AsyncFd<Watched>>,
+    shared: &Arc<Shared>,
+) -> io::Result<&'a mut AsyncFd<Watched>> {
+    match socket {
+        Some(socket) => Ok(socket),
+        None => Ok(socket.insert(watch(shared)?)),
+    }
+}
+
 #[allow(
     deprecated,
     reason = "what replaces it is unsafe, for descriptors that end before their registration; this one does not"
@@ -55,18 +67,14 @@ fn watch(shared: &Arc<Shared>) -> io::Result<AsyncFd<Watched>> {
 
 async fn run(alive: Alive) {
     let shared = &alive.0;
-    match watch(shared) {
-        Ok(socket) => {
-            let mut driver = Driver { shared, socket, yielded: false };
-            poll_fn(|cx| driver.poll(cx)).await;
-        }
-        Err(error) => shared.fail(RpcError::broken(Arc::new(error.into()))),
-    }
+    let mut driver = Driver { shared, socket: None, yielded: false };
+    poll_fn(|cx| driver.poll(cx)).await;
 }
 
 struct Driver<'a> {
     shared: &'a Arc<Shared>,
-    socket: AsyncFd<Watched>,
+    /// None while there is nothing to be watched.
+    socket: Option<AsyncFd<Watched>>,
     /// It has been asked to send, and has let those run first who may have more to send.
     yielded: bool,
 }
@@ -83,7 +91,7 @@ impl Driver<'_> {
             }
         }
         let io = if duties.stuck { self.poll_write(cx) } else { Ok(()) };
-        match io.and_then(|()| self.poll_read(cx)) {
+        match io.and_then(|()| self.poll_read(cx, duties.stuck)) {
             Ok(()) => Poll::Pending,
             Err(error) => {
                 self.shared.fail(RpcError::broken(Arc::new(error.into())));
@@ -93,7 +101,7 @@ impl Driver<'_> {
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        while let Poll::Ready(ready) = self.socket.poll_write_ready(cx) {
+        while let Poll::Ready(ready) = watched(&mut self.socket, self.shared)?.poll_write_ready(cx) {
             let mut ready = ready?;
             if self.shared.write_stuck() {
                 break;
@@ -103,11 +111,17 @@ impl Driver<'_> {
         Ok(())
     }
 
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        while let Poll::Ready(ready) = self.socket.poll_read_ready(cx) {
+    fn poll_read(&mut self, cx: &mut Context<'_>, is_stuck: bool) -> io::Result<()> {
+        if self.socket.is_none() && !self.shared.driver_returns() {
+            return Ok(());
+        }
+        while let Poll::Ready(ready) = watched(&mut self.socket, self.shared)?.poll_read_ready(cx) {
             let mut ready = ready?;
             if !self.shared.driver_begins() {
                 // A thread reads, and wakes this task when it leaves and somebody needs it.
+                if !is_stuck {
+                    self.socket = None;
+                }
                 break;
             }
             let mut last = Read::Some;

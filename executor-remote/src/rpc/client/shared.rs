@@ -446,6 +446,11 @@ impl Shared {
         }
     }
 
+    /// The driver is not registered for readability: whether it has to be.
+    pub(crate) fn driver_returns(&self) -> bool {
+        self.lock().desk.driver_returns()
+    }
+
     /// The driver finds the socket readable: whether it is the one to read.
     pub(crate) fn driver_begins(&self) -> bool {
         self.lock().desk.driver_begins()

@@ -51,6 +51,8 @@ struct World {
     /// Parked threads keep a wake-up that came before they parked.
     tokens: Vec<bool>,
     driver: DriverAt,
+    /// The driver is registered for readability.
+    registered: bool,
     on_the_way: Vec<usize>,
     in_socket: Vec<usize>,
 }
@@ -66,6 +68,7 @@ impl World {
             at: vec![At::Asking; kinds.len()],
             tokens: vec![false; kinds.len()],
             driver: DriverAt::Off,
+            registered: false,
             on_the_way: (0..kinds.len()).collect(),
             in_socket: Vec::new(),
         }
@@ -149,10 +152,17 @@ impl World {
 
     fn drive(&mut self) {
         self.driver = match self.driver {
+            DriverAt::Woken if !self.registered => {
+                self.registered = self.desk.driver_returns();
+                if self.registered { DriverAt::Woken } else { DriverAt::Off }
+            }
             DriverAt::Woken | DriverAt::Armed if self.in_socket.is_empty() => DriverAt::Armed,
             DriverAt::Woken | DriverAt::Armed => match self.desk.driver_begins() {
                 true => DriverAt::Reading,
-                false => DriverAt::Off,
+                false => {
+                    self.registered = false;
+                    DriverAt::Off
+                }
             },
             DriverAt::Reading => {
                 self.read();
