@@ -72,6 +72,8 @@ pub mod noise;
 #[cfg(feature = "rpc")]
 pub mod object;
 #[cfg(feature = "rpc")]
+mod patience;
+#[cfg(feature = "rpc")]
 pub mod rpc;
 
 pub use agent::{Agent, AgentConfig, AgentError, AgentHandle, OpenPool, PoolRequest};

@@ -13,7 +13,6 @@ use std::task::{Context, Poll, ready};
 use tokio::io::unix::AsyncFd;
 
 use super::shared::{Read, Shared};
-use super::socket::Socket;
 use crate::io_runtime;
 use crate::rpc::RpcError;
 use crate::rpc::transport::{Batch, ReceiveMessages, SendMessages, Transport};
@@ -126,7 +125,7 @@ impl Driver<'_> {
             }
             let mut last = Read::Some;
             for _ in 0..READS {
-                last = self.shared.read(Socket::try_read);
+                last = self.shared.read(|socket, _, buffer| socket.try_read(buffer));
                 if !matches!(last, Read::Some) {
                     break;
                 }

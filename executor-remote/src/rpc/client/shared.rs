@@ -38,6 +38,7 @@ use super::driver;
 use super::socket::Socket;
 use super::speech::{Answer, Reply, Speech, Whose};
 use crate::connection::frame::Inbox;
+use crate::patience::Patience;
 use crate::rpc::RpcError;
 use crate::rpc::in_flight::{Forgotten, InFlight, Waiter};
 use crate::rpc::protocol::CallId;
@@ -74,6 +75,7 @@ struct State {
 /// What is only the reader's.
 pub(crate) struct Incoming {
     inbox: Inbox,
+    patience: Patience,
     replies: Vec<(Whose, Answer)>,
     wake: Vec<Waiter>,
 }
@@ -134,7 +136,12 @@ impl Shared {
         };
         Shared {
             state: Mutex::new(state),
-            incoming: Mutex::new(Incoming { inbox, replies: Vec::new(), wake: Vec::new() }),
+            incoming: Mutex::new(Incoming {
+                inbox,
+                patience: Patience::new(),
+                replies: Vec::new(),
+                wake: Vec::new(),
+            }),
             socket,
             driver: AtomicWaker::new(),
             speech,
@@ -317,14 +324,8 @@ impl Shared {
 
     /// False if the deadline came first.
     fn read_as_thread(self: &Arc<Self>, deadline: Option<Instant>) -> bool {
-        let Some(socket) = &self.socket else { return true };
-        let ready = deadline.map_or(Ok(true), |deadline| socket.wait_readable(deadline));
-        match ready {
-            Ok(true) => drop(self.read(Socket::read)),
-            Ok(false) => return false,
-            Err(error) => self.fail(RpcError::broken(Arc::new(error.into()))),
-        }
-        true
+        let read = self.read(|socket, patience, buffer| socket.read_patiently(patience, buffer, deadline));
+        !matches!(read, Read::Nothing)
     }
 
     /// The caller of a call has gone.
@@ -358,21 +359,20 @@ impl Shared {
     /// Reads once, as the reader.
     pub(crate) fn read(
         self: &Arc<Self>,
-        read: impl FnOnce(&Socket, &mut Vec<u8>) -> io::Result<usize>,
+        read: impl FnOnce(&Socket, &mut Patience, &mut Vec<u8>) -> io::Result<usize>,
     ) -> Read {
         let Some(socket) = &self.socket else { return Read::Ended };
         let mut incoming = self.incoming.lock().unwrap_or_else(PoisonError::into_inner);
-        let spare = incoming.inbox.spare();
+        let Incoming { inbox, patience, .. } = &mut *incoming;
+        let spare = inbox.spare();
         let room = spare.capacity() - spare.len();
-        let failure = match read(socket, spare) {
-            Ok(0) if incoming.inbox.is_between_messages() => {
-                RpcError::disconnected("the server has closed it")
-            }
+        let failure = match read(socket, patience, spare) {
+            Ok(0) if inbox.is_between_messages() => RpcError::disconnected("the server has closed it"),
             Ok(0) => RpcError::disconnected("the server has closed it in the middle of a message"),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Read::Nothing,
             Err(error) => RpcError::broken(Arc::new(error.into())),
             Ok(count) => {
-                incoming.inbox.settle();
+                inbox.settle();
                 match self.deliver(&mut incoming) {
                     Ok(()) if count < room => return Read::All,
                     Ok(()) => return Read::Some,
@@ -387,7 +387,7 @@ impl Shared {
 
     /// Answers the calls whose answers are in the inbox.
     fn deliver(self: &Arc<Self>, incoming: &mut Incoming) -> Result<(), RpcError> {
-        let Incoming { inbox, replies, wake } = incoming;
+        let Incoming { inbox, replies, wake, .. } = incoming;
         let result = loop {
             match inbox.next(usize::MAX) {
                 Ok(Some(message)) => {

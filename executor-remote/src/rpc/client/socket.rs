@@ -12,6 +12,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 
+use crate::patience::Patience;
+
 /// A connected stream socket.
 #[derive(Debug)]
 pub(crate) struct Socket(OwnedFd);
@@ -25,6 +27,36 @@ impl Socket {
     /// Appends to `buffer` what there is, up to its capacity; waits until there is something. 0 is the end of the stream.
     pub(crate) fn read(&self, buffer: &mut Vec<u8>) -> io::Result<usize> {
         self.receive(buffer, RecvFlags::empty())
+    }
+
+    /// As [`read`](Self::read), but looks for a while before it sleeps, and gives up at the deadline, with an error of kind
+    /// `WouldBlock`.
+    pub(crate) fn read_patiently(
+        &self,
+        patience: &mut Patience,
+        buffer: &mut Vec<u8>,
+        deadline: Option<Instant>,
+    ) -> io::Result<usize> {
+        let mut look = patience.begin();
+        while patience.offer(&mut look) {
+            match self.try_read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if deadline.is_some_and(|deadline| look.has_reached(deadline)) {
+                        break;
+                    }
+                }
+                read => {
+                    patience.found(&look);
+                    return read;
+                }
+            }
+        }
+        let read = match deadline {
+            Some(deadline) if !self.wait_readable(deadline)? => Err(io::ErrorKind::WouldBlock.into()),
+            _ => self.read(buffer),
+        };
+        patience.slept(&look);
+        read
     }
 
     /// As [`read`](Self::read), but with an error of kind `WouldBlock` instead of waiting.
