@@ -1,9 +1,10 @@
 //! Where things go on that nobody polls.
 //!
-//! Accepting peers, their handshakes, what servers read and clients are answered: all of this has to proceed whatever the
-//! caller does, and the caller may be in any async runtime or in none. So the process has one tokio runtime of its own,
-//! of two threads, which is started when it is first needed and never ends. What is given to the caller as a future needs no runtime:
-//! it is woken by this one, and can be polled anywhere.
+//! Accepting peers, their handshakes, what servers read and clients are answered: all of this has to proceed whatever the caller
+//! does, and the caller may be in any async runtime or in none. So the process has one tokio runtime of its own, of two threads,
+//! which is started when it is first needed and never ends. A process that does nothing but serve, of which all tasks are quick,
+//! has one of one thread instead, which is [attentive](attention): two would wake each other for each message. What is given to the
+//! caller as a future needs no runtime: it is woken by this one, and can be polled anywhere.
 //!
 //! [`block_on`] is for callers without a runtime: it parks the thread. It may be called everywhere, inside of another
 //! runtime too, where it blocks that thread as any blocking call does.
@@ -11,20 +12,33 @@
 use std::future::Future;
 use std::io;
 use std::pin::pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::Instant;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
+use attention::Attention;
+
+mod attention;
 #[cfg(test)]
 mod tests;
 
-/// One reads while the other computes; what takes long is not for these threads.
+/// One reads while the other computes, or looks at a connection; what takes long is not for these threads.
 const THREADS: usize = 2;
 
-static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+const NAME: &str = "executor-io";
+
+static RUNTIME: OnceLock<Io> = OnceLock::new();
+
+/// What is kept for as long as the process runs.
+struct Io {
+    handle: Handle,
+    /// Of the runtime of several threads. That of one is its thread's.
+    _runtime: Option<Runtime>,
+    attention: Option<Arc<Attention>>,
+}
 
 /// The runtime, started if need be.
 ///
@@ -32,20 +46,58 @@ static RUNTIME: OnceLock<Runtime> = OnceLock::new();
 ///
 /// What the operating system says when it gives no thread or no epoll.
 pub(crate) fn start() -> io::Result<Handle> {
-    if let Some(runtime) = RUNTIME.get() {
-        return Ok(runtime.handle().clone());
+    start_by(several_threads)
+}
+
+/// As [`start`], but with one thread that is [attentive](attention). For a process that does nothing else, whose tasks are all quick.
+/// Does nothing if the runtime has been started already.
+///
+/// # Errors
+///
+/// As [`start`].
+pub(crate) fn start_attentive() -> io::Result<Handle> {
+    start_by(one_thread)
+}
+
+fn start_by(build: fn() -> io::Result<Io>) -> io::Result<Handle> {
+    static STARTING: Mutex<()> = Mutex::new(());
+    if let Some(io) = RUNTIME.get() {
+        return Ok(io.handle.clone());
     }
+    let _one = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(io) = RUNTIME.get() {
+        return Ok(io.handle.clone());
+    }
+    let io = build()?;
+    Ok(RUNTIME.get_or_init(|| io).handle.clone())
+}
+
+fn several_threads() -> io::Result<Io> {
     let runtime = Builder::new_multi_thread()
         .worker_threads(THREADS)
-        .thread_name("executor-io")
+        .thread_name(NAME)
         .enable_io()
         .enable_time()
         .build()?;
-    // Of two at the same time, one is not needed.
-    if let Err(unneeded) = RUNTIME.set(runtime) {
-        unneeded.shutdown_background();
+    Ok(Io { handle: runtime.handle().clone(), _runtime: Some(runtime), attention: None })
+}
+
+fn one_thread() -> io::Result<Io> {
+    let runtime = Builder::new_current_thread().thread_name(NAME).enable_io().enable_time().build()?;
+    let handle = runtime.handle().clone();
+    let attention = Arc::new(Attention::default());
+    handle.spawn(attention::attend(Arc::clone(&attention)));
+    std::thread::Builder::new()
+        .name(NAME.to_owned())
+        .spawn(move || runtime.block_on(std::future::pending::<()>()))?;
+    Ok(Io { handle, _runtime: None, attention: Some(attention) })
+}
+
+/// Something was received: if the runtime is attentive, it looks for more.
+pub(crate) fn has_received() {
+    if let Some(Io { attention: Some(attention), .. }) = RUNTIME.get() {
+        attention.has_received();
     }
-    Ok(RUNTIME.get().expect("it has just been set").handle().clone())
 }
 
 /// The runtime, for what already holds a connection or a listener, which are made by it.

@@ -11,6 +11,9 @@
 //! ```
 //!
 //! The name is in Linux's abstract namespace: there is no file to be left behind.
+//!
+//! All clients are served by one thread: operations are quick (rule 1 of `operation`), and a second thread would be woken by the
+//! first for each message. What may take long runs elsewhere: methods of user types and sweeps have threads of their own.
 
 use std::fmt;
 use std::pin::pin;
@@ -197,6 +200,8 @@ impl ManagerSetup {
     /// Blocks this thread.
     pub fn serve(self, registry: impl Into<Registry>) {
         let Self { address, key, writer } = self;
+        // If there is no thread for it, that is what the listener says.
+        let _ = io_runtime::start_attentive();
         let listener = match io_runtime::block_on(Listener::bind(&address, key)) {
             Ok(listener) => listener,
             Err(error) => {

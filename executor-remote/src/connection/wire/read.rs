@@ -10,6 +10,7 @@ use rustix::net::{RecvFlags, recv};
 use super::socket::{Done, Socket};
 use crate::connection::error::ConnectionError;
 use crate::connection::frame::{Inbox, Message};
+use crate::io_runtime;
 use crate::noise::Opener;
 
 /// Ciphertext that is read by one system call, at most: one record and some.
@@ -113,6 +114,9 @@ impl ReadHalf {
         }
         let socket = Arc::clone(&self.socket);
         let polled = socket.poll_receive(cx, || self.receive(RecvFlags::DONTWAIT));
+        if polled.is_ready() {
+            io_runtime::has_received();
+        }
         polled.map_err(ConnectionError::Io)
     }
 

@@ -246,8 +246,13 @@ async fn sweep(processes: Arc<Processes>, mut stopped: watch::Receiver<bool>) {
             return;
         }
         let begin = Instant::now();
-        processes.sweep();
-        processes.store().sweep(begin);
+        let processes = Arc::clone(&processes);
+        // It may take long, and there may be one thread only.
+        let swept = tokio::task::spawn_blocking(move || {
+            processes.sweep();
+            processes.store().sweep(begin);
+        });
+        let _ = swept.await;
         pause = SWEEP_PERIOD.max(begin.elapsed() * SWEEP_SHARE);
     }
 }
