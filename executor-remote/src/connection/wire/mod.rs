@@ -7,10 +7,12 @@
 //!    never in a future. So a future may be dropped at any time.
 //! 4. A message is written by one system call as far as the socket takes it: header and message are joined in a buffer up to
 //!    [`JOIN`] bytes, and gathered by the system call above.
-//! 5. An encrypted connection has the same messages inside of [`noise`](crate::noise) records.
+//! 5. Who polls both halves may look for what arrives by itself for a while, and have nobody woken for it ([`watched`]).
+//! 6. An encrypted connection has the same messages inside of [`noise`](crate::noise) records.
 
 mod read;
 mod socket;
+mod watched;
 mod write;
 
 pub(crate) use read::ReadHalf;

@@ -120,6 +120,20 @@ impl ReadHalf {
         polled.map_err(ConnectionError::Io)
     }
 
+    /// Takes the socket out of the watch of its runtime, for [`glance`](Self::glance); see [`watched`](super::watched).
+    pub(crate) fn ignore(&self) -> bool {
+        !self.ended && self.socket.ignore()
+    }
+
+    /// Receives what is there; false if there is nothing, or the end.
+    pub(crate) fn glance(&mut self) -> bool {
+        if self.ended {
+            return false;
+        }
+        let received = self.receive(RecvFlags::DONTWAIT);
+        received.is_ok() && !self.ended
+    }
+
     /// As [`poll_fill`](Self::poll_fill), waiting. False if the deadline passes before there are any bytes.
     pub(crate) fn wait_fill(&mut self, deadline: Option<Instant>) -> Result<bool, ConnectionError> {
         if self.ended {

@@ -11,6 +11,7 @@ use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::Handle;
 
+use super::watched::Watched;
 use crate::io_runtime;
 
 /// Of which family a socket is.
@@ -27,6 +28,8 @@ pub(crate) enum Socket {
     Plain(OwnedFd, SocketKind),
     Tcp(TcpStream),
     Unix(UnixStream),
+    /// That of a connection.
+    Watched(Watched, SocketKind, Option<i32>),
 }
 
 impl Socket {
@@ -36,20 +39,25 @@ impl Socket {
     ///
     /// If the caller is in a tokio runtime that has no IO enabled.
     pub(crate) fn register(fd: OwnedFd, kind: SocketKind) -> io::Result<Self> {
-        match Handle::try_current() {
-            Ok(_) => Self::register_here(fd, kind),
-            Err(_) => {
-                let handle = io_runtime::start()?;
-                let _context = handle.enter();
-                Self::register_here(fd, kind)
-            }
+        let runtime = Handle::try_current().or_else(|_| io_runtime::start())?;
+        if kind == SocketKind::Tcp {
+            return Ok(Self::Watched(Watched::new(fd, runtime)?, kind, None));
         }
+        let (fd, process) = {
+            let _context = runtime.enter();
+            let socket = Self::register_here(fd, kind)?;
+            let process = socket.peer_process();
+            (socket.into_fd()?.0, process)
+        };
+        rustix::io::ioctl_fionbio(&fd, false)?;
+        Ok(Self::Watched(Watched::new(fd, runtime)?, kind, process))
     }
 
     /// The process at the other end of a Unix socket; `None` if it is of another pid namespace.
     pub(crate) fn peer_process(&self) -> Option<i32> {
         match self {
             Self::Unix(stream) => stream.peer_cred().ok()?.pid().filter(|pid| *pid > 0),
+            Self::Watched(_, _, process) => *process,
             Self::Tcp(_) | Self::Plain(..) => None,
         }
     }
@@ -72,6 +80,7 @@ impl Socket {
             Self::Plain(fd, kind) => (fd, kind),
             Self::Tcp(stream) => (stream.into_std()?.into(), SocketKind::Tcp),
             Self::Unix(stream) => (stream.into_std()?.into(), SocketKind::Unix),
+            Self::Watched(watched, kind, _) => (watched.into_fd(), kind),
         })
     }
 
@@ -80,6 +89,18 @@ impl Socket {
             Self::Plain(fd, _) => fd.as_fd(),
             Self::Tcp(stream) => stream.as_fd(),
             Self::Unix(stream) => stream.as_fd(),
+            Self::Watched(watched, ..) => watched.fd(),
+        }
+    }
+
+    /// Has nobody woken for this socket until it is polled and would wait; see [`watched`](super::watched). False if that cannot be.
+    pub(super) fn ignore(&self) -> bool {
+        match self {
+            Self::Watched(watched, ..) => {
+                watched.ignore();
+                true
+            }
+            Self::Plain(..) | Self::Tcp(_) | Self::Unix(_) => false,
         }
     }
 
@@ -107,6 +128,9 @@ impl Socket {
         interest: Interest,
         mut act: impl FnMut() -> Result<Done, Errno>,
     ) -> Poll<io::Result<()>> {
+        if let Self::Watched(watched, ..) = self {
+            return watched.poll_io(cx, interest.is_readable(), act);
+        }
         loop {
             match self.poll_ready(cx, interest) {
                 Poll::Ready(Ok(())) => {}
@@ -133,7 +157,9 @@ impl Socket {
     fn poll_ready(&self, cx: &mut Context<'_>, interest: Interest) -> Poll<io::Result<()>> {
         let reads = interest.is_readable();
         match self {
-            Self::Plain(..) => Poll::Ready(Err(io::Error::other("the socket is registered with no runtime"))),
+            Self::Plain(..) | Self::Watched(..) => {
+                Poll::Ready(Err(io::Error::other("the socket is registered with no runtime")))
+            }
             Self::Tcp(stream) if reads => stream.poll_read_ready(cx),
             Self::Tcp(stream) => stream.poll_write_ready(cx),
             Self::Unix(stream) if reads => stream.poll_read_ready(cx),
@@ -143,7 +169,7 @@ impl Socket {
 
     fn try_io(&self, interest: Interest, act: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         match self {
-            Self::Plain(..) => act(),
+            Self::Plain(..) | Self::Watched(..) => act(),
             Self::Tcp(stream) => stream.try_io(interest, act),
             Self::Unix(stream) => stream.try_io(interest, act),
         }

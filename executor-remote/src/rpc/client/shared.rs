@@ -308,6 +308,7 @@ impl Shared {
         loop {
             let mut state = self.lock();
             let (next, then, replaced) = state.desk.sit(id, std::thread::current);
+            let is_only = state.desk.calls.due() <= 1;
             self.follow(then, state);
             drop(replaced);
             match next {
@@ -315,16 +316,20 @@ impl Shared {
                     seat.seated = false;
                     return Some(answer);
                 }
-                Seat::Lead if self.read_as_thread(deadline) => {}
+                Seat::Lead if self.read_as_thread(deadline, is_only) => {}
                 Seat::Park if park(deadline) => {}
                 Seat::Lead | Seat::Park => return seat.rise(),
             }
         }
     }
 
-    /// False if the deadline came first.
-    fn read_as_thread(self: &Arc<Self>, deadline: Option<Instant>) -> bool {
-        let read = self.read(|socket, patience, buffer| socket.read_patiently(patience, buffer, deadline));
+    /// False if the deadline came first. Of many answers more come in one read if nobody is in a hurry: who looks is the caller of the
+    /// only call.
+    fn read_as_thread(self: &Arc<Self>, deadline: Option<Instant>, is_only: bool) -> bool {
+        let read = self.read(|socket, patience, buffer| match is_only {
+            true => socket.read_patiently(patience, buffer, deadline),
+            false => socket.read_until(buffer, deadline),
+        });
         !matches!(read, Read::Nothing)
     }
 

@@ -29,8 +29,7 @@ impl Socket {
         self.receive(buffer, RecvFlags::empty())
     }
 
-    /// As [`read`](Self::read), but looks for a while before it sleeps, and gives up at the deadline, with an error of kind
-    /// `WouldBlock`.
+    /// As [`read_until`](Self::read_until), but looks for a while before it sleeps.
     pub(crate) fn read_patiently(
         &self,
         patience: &mut Patience,
@@ -51,12 +50,17 @@ impl Socket {
                 }
             }
         }
-        let read = match deadline {
-            Some(deadline) if !self.wait_readable(deadline)? => Err(io::ErrorKind::WouldBlock.into()),
-            _ => self.read(buffer),
-        };
+        let read = self.read_until(buffer, deadline);
         patience.slept(&look);
         read
+    }
+
+    /// As [`read`](Self::read), but gives up at the deadline, with an error of kind `WouldBlock`.
+    pub(crate) fn read_until(&self, buffer: &mut Vec<u8>, deadline: Option<Instant>) -> io::Result<usize> {
+        match deadline {
+            Some(deadline) if !self.wait_readable(deadline)? => Err(io::ErrorKind::WouldBlock.into()),
+            _ => self.read(buffer),
+        }
     }
 
     /// As [`read`](Self::read), but with an error of kind `WouldBlock` instead of waiting.

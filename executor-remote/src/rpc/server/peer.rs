@@ -9,7 +9,9 @@
 //!    has taken its answers, or calls have ended. What is kept for a peer is so bounded by that limit, the answers of the calls
 //!    in flight, and what one read gives.
 //! 3. *Begin* the calls that have been read, up to those limits. Answers that are there at once are added to what is to be sent.
-//! 4. *Read*, if there was nothing to begin.
+//! 4. *Look*, if the one call that was read last has been answered: who calls one by one calls again in a moment, and is
+//!    answered sooner by a thread that is awake. It is for the transport to know whether that has paid off lately.
+//! 5. *Read*, if there was nothing to begin.
 //!
 //! So what a peer sends in one go is answered in one go.
 //!
@@ -37,6 +39,9 @@ const ROUNDS: usize = 16;
 const TURN: usize = 32;
 const TURN_LIMIT: Duration = Duration::from_micros(500);
 
+/// How long a peer that is looked at keeps its thread, before others have their turn.
+const LOOKING: Duration = Duration::from_micros(500);
+
 /// How long a peer may take its time to take its last answers.
 const LEAVING: Duration = Duration::from_secs(5);
 
@@ -50,6 +55,8 @@ pub(super) struct Peer {
     receive: Box<dyn ReceiveMessages>,
     stage: Stage,
     limit: Option<Pin<Box<Sleep>>>,
+    /// It has sent one message since it was looked at last.
+    calls_singly: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +73,7 @@ enum Stage {
 impl Peer {
     pub(super) fn new(transport: Box<dyn Transport>, calls: Calls) -> Self {
         let (send, receive) = transport.split();
-        Self { calls, send, receive, stage: Stage::Serving, limit: None }
+        Self { calls, send, receive, stage: Stage::Serving, limit: None, calls_singly: false }
     }
 
     fn poll_serve(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
@@ -74,7 +81,11 @@ impl Peer {
         if self.limit.as_mut().is_some_and(|limit| limit.as_mut().poll(cx).is_ready()) {
             return Poll::Ready(Ok(()));
         }
-        for _ in 0..ROUNDS {
+        let mut looking_since = None;
+        let mut rounds = 0;
+        while rounds < ROUNDS {
+            rounds += 1;
+
             // SEND
             let is_idle = self.calls.in_flight.running() == 0; // before the answers are collected, so that they are all
             self.calls.in_flight.collect(&mut self.calls.out);
@@ -112,19 +123,31 @@ impl Peer {
 
             // STOP READING
             if self.calls.is_full() {
+                self.receive.rest();
                 return Poll::Pending; // until the peer takes more, or a call is answered
             }
 
             // BEGIN
             match self.handle_received() {
-                Ok(true) => continue,
-                Ok(false) => {}
+                Ok(begun @ 1..) => {
+                    self.calls_singly = begun == 1;
+                    continue;
+                }
+                Ok(0) => {}
                 Err(refusal) => {
                     tracing::debug!(error = &refusal as &dyn std::error::Error, "a peer is refused");
                     self.calls.refuse(&refusal);
                     self.leave(Stage::Leaving, LEAVING);
                     continue;
                 }
+            }
+
+            // LOOK
+            if std::mem::take(&mut self.calls_singly) && is_idle && is_sent && self.receive.look() {
+                let since = *looking_since.get_or_insert_with(Instant::now);
+                rounds = if since.elapsed() < LOOKING { 0 } else { rounds };
+                self.calls_singly = true; // if it was less than a message
+                continue;
             }
 
             // READ
@@ -137,8 +160,8 @@ impl Peer {
         Poll::Pending
     }
 
-    /// Begins what has been read, as far as is allowed now. False if there was nothing.
-    fn handle_received(&mut self) -> Result<bool, ProtocolError> {
+    /// Begins what has been read, as far as is allowed now. How many messages that was.
+    fn handle_received(&mut self) -> Result<usize, ProtocolError> {
         let mut handled = 0;
         let mut begin = None;
         while !self.calls.is_full() {
@@ -152,7 +175,7 @@ impl Peer {
                 }
             }
         }
-        Ok(handled > 0)
+        Ok(handled)
     }
 
     fn leave(&mut self, stage: Stage, limit: Duration) {

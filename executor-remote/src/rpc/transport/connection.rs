@@ -3,6 +3,7 @@
 
 use std::task::{Context, Poll, ready};
 
+use super::look::Looker;
 use super::{Batch, ReceiveMessages, SendMessages, Transport, TransportError};
 use crate::connection::frame::Message;
 use crate::connection::wire::{ReadHalf, WriteHalf};
@@ -14,7 +15,10 @@ const PIECE: usize = 64 * 1024;
 impl Transport for Connection {
     fn split(self: Box<Self>) -> (Box<dyn SendMessages>, Box<dyn ReceiveMessages>) {
         let (write, read) = self.into_parts();
-        (Box::new(Sending { half: write, sealing: 0 }), Box::new(Receiving { half: read, current: None }))
+        (
+            Box::new(Sending { half: write, sealing: 0 }),
+            Box::new(Receiving { half: read, current: None, looker: Looker::new() }),
+        )
     }
 
     fn peer(&self) -> String {
@@ -61,6 +65,7 @@ struct Receiving {
     half: ReadHalf,
     /// The message that was handed out last.
     current: Option<Message>,
+    looker: Looker,
 }
 
 impl ReceiveMessages for Receiving {
@@ -69,8 +74,9 @@ impl ReceiveMessages for Receiving {
             if self.half.inbox().is_ready(usize::MAX).map_err(ConnectionError::from)? {
                 return Poll::Ready(Ok(true));
             }
+            self.looker.rest();
             match ready!(self.half.poll_fill(cx)) {
-                Ok(()) => {}
+                Ok(()) => self.looker.has_received(),
                 Err(ConnectionError::Closed) => return Poll::Ready(Ok(false)),
                 Err(error) => return Poll::Ready(Err(error.into())),
             }
@@ -81,6 +87,14 @@ impl ReceiveMessages for Receiving {
         // An error stays, and is what `poll_receive` says.
         self.current = self.half.next(usize::MAX).ok()?;
         self.current.as_ref().map(|message| self.half.bytes(message))
+    }
+
+    fn look(&mut self) -> bool {
+        self.looker.look(&mut self.half)
+    }
+
+    fn rest(&mut self) {
+        self.looker.rest();
     }
 }
 

@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 
 mod batch;
 mod connection;
+mod look;
 mod memory;
 #[cfg(test)]
 mod tests;
@@ -65,6 +66,18 @@ pub trait ReceiveMessages: Send + 'static {
 
     /// The next message that has arrived, or none if [`poll_receive`](Self::poll_receive) has to be called.
     fn next(&mut self) -> Option<&[u8]>;
+
+    /// Looks on this thread whether something arrives within some 50 µs, if looking has been of use lately: called where a peer
+    /// has all its answers and is likely to call again. True if so. After false, or whenever the caller is going to wait, it calls
+    /// [`poll_receive`](Self::poll_receive) or [`rest`](Self::rest) before anything else.
+    ///
+    /// Nothing by default; it is for transports that can be looked at for less than it takes to be woken.
+    fn look(&mut self) -> bool {
+        false
+    }
+
+    /// The caller is going to do something else.
+    fn rest(&mut self) {}
 }
 
 /// Why a transport carries nothing any more.

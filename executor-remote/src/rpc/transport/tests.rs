@@ -113,3 +113,29 @@ proptest! {
         prop_assert_eq!(popped(&mut batch), all);
     }
 }
+
+#[test]
+fn a_look_receives_what_a_poll_would() {
+    use crate::connection::{Client, Listener};
+    let (mut peer, connection) = crate::io_runtime::block_on(async {
+        let listener = Listener::bind("127.0.0.1:0", b"secret").await.unwrap();
+        let address = listener.local_addr().to_string();
+        let (peer, connection) = futures::join!(Client::connect(&address, b"secret"), listener.accept());
+        (peer.unwrap(), connection.unwrap())
+    });
+    let (_send, mut receive) = Box::<dyn Transport>::from(Box::new(connection)).split();
+    for number in 0..200_u32 {
+        let message = number.to_be_bytes();
+        crate::io_runtime::block_on(peer.send_bytes(&message)).unwrap();
+        // If another test looks at its connection, or this machine has one processor, it is polled.
+        if !receive.look() {
+            assert!(crate::io_runtime::block_on(poll_fn(|cx| receive.poll_receive(cx))).unwrap());
+        }
+        assert_eq!(receive.next(), Some(&message[..]));
+        assert_eq!(receive.next(), None);
+    }
+    assert!(!receive.look(), "nothing came");
+    drop(peer);
+    assert!(!receive.look(), "the end is for a poll to say");
+    assert!(!crate::io_runtime::block_on(poll_fn(|cx| receive.poll_receive(cx))).unwrap());
+}
