@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     let mut tally = Tally::start(tests.len());
     tally.run(tests, |(_, test)| {
         let before = support::descriptors();
-        support::alarm(120);
+        support::alarm(600);
         test();
         assert_eq!(support::descriptors(), before, "descriptors were leaked");
         assert!(!support::has_children(), "children were left");
