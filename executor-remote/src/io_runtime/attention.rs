@@ -99,8 +99,13 @@ mod tests {
                 attention.has_received();
                 tokio::task::yield_now().await;
             }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-            assert!(attention.sleeps.load(Ordering::SeqCst), "the attendant waits for more");
+            let is_asleep = async {
+                while !attention.sleeps.load(Ordering::SeqCst) {
+                    tokio::task::yield_now().await;
+                }
+            };
+            let limit = Duration::from_secs(60);
+            tokio::time::timeout(limit, is_asleep).await.expect("the attendant looks for a while only");
             let before = used();
             tokio::time::sleep(Duration::from_millis(200)).await;
             assert!(used() - before < Duration::from_millis(20), "{:?}", used() - before);
