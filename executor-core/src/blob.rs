@@ -20,6 +20,7 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::attachment::{self, Attachment};
+use crate::pages;
 
 /// Bytes that are moved, not encoded.
 ///
@@ -160,7 +161,7 @@ impl Blob {
     pub fn into_vec(self) -> Vec<u8> {
         let Some(memory) = self.memory else { return Vec::new() };
         if !(&*memory as &dyn Any).is::<Heap>() {
-            return memory.bytes().to_vec();
+            return pages::to_vec(memory.bytes());
         }
         let any: Arc<dyn Any + Send + Sync> = memory;
         match any.downcast::<Heap>().map(Arc::try_unwrap) {
@@ -205,7 +206,7 @@ impl From<&[u8]> for Blob {
     fn from(bytes: &[u8]) -> Self {
         match copied(bytes) {
             Some(memory) => Self::from_memory(memory),
-            None => Self::from_heap(bytes.to_vec()),
+            None => Self::from_heap(pages::to_vec(bytes)),
         }
     }
 }

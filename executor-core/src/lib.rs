@@ -35,6 +35,7 @@ mod executor;
 mod ext;
 mod identity;
 mod map;
+mod pages;
 mod panic;
 mod parcel;
 pub mod scheduler;

@@ -12,6 +12,8 @@ use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
 
+use crate::pages;
+
 /// How many elements that take no bytes a message may have: some 20 ms of them.
 pub(super) const FREE: u64 = 1 << 24;
 
@@ -99,7 +101,13 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Bounded<'_, D> {
         deserialize_bool deserialize_char deserialize_f32 deserialize_f64
         deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
         deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128
-        deserialize_str deserialize_string deserialize_bytes deserialize_byte_buf
+        deserialize_str deserialize_string deserialize_bytes
+    }
+
+    /// The message has the bytes in one piece, to be copied as we do.
+    #[inline]
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.inner.deserialize_bytes(Copied(visitor))
     }
 
     #[inline]
@@ -181,6 +189,22 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Bounded<'_, D> {
     #[inline]
     fn is_human_readable(&self) -> bool {
         self.inner.is_human_readable()
+    }
+}
+
+/// Visits bytes, which its visitor gets as a vector.
+struct Copied<V>(V);
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for Copied<V> {
+    type Value = V::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.expecting(f)
+    }
+
+    #[inline]
+    fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<V::Value, E> {
+        self.0.visit_byte_buf(pages::to_vec(bytes))
     }
 }
 
