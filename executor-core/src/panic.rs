@@ -25,9 +25,18 @@ thread_local! {
     static SEEN: RefCell<Option<Seen>> = const { RefCell::new(None) };
 }
 
+static HOOK: Once = Once::new();
+
+#[inline]
 fn install_hook() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
+    if !HOOK.is_completed() {
+        install_hook_once();
+    }
+}
+
+#[cold]
+fn install_hook_once() {
+    HOOK.call_once(|| {
         let previous = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info: &PanicHookInfo<'_>| {
             // During thread exit there is no task any more.

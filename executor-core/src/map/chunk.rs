@@ -254,7 +254,9 @@ fn run_encoded_items<A: Value, R: Value>(
             with_length(out, |out| match result {
                 Ok(value) => {
                     let encoded = collect.of(|| codec::encode_result(&value, out));
-                    panic::catch(|| drop(value))?;
+                    if std::mem::needs_drop::<R>() {
+                        panic::catch(|| drop(value))?;
+                    }
                     encoded
                 }
                 Err(error) => Err(*error),
