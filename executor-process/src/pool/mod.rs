@@ -43,7 +43,7 @@
 //! Nothing of the user's: arguments are serialised before, results are decoded by whoever takes them, and wakers and
 //! sinks are called after ([`Notice`](executor_core::Notice)). Writes to rings never wait: what a ring does not take stays in the worker's
 //! buffer until the bell says that there is room. Small frames for a worker that has plenty to do are not written at once
-//! but with the next batch of its answers.
+//! but with the next batch of its answers; those of async tasks are, as those before them may wait for them.
 //!
 //! # The end
 //!
