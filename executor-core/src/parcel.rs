@@ -336,13 +336,6 @@ impl<'a> Buffer<'a> {
         (self.takes_bulk, self.limit) = (false, usize::MAX);
     }
 
-    /// As [`finish`](Self::finish), and gives the vector back.
-    pub(crate) fn finish_parts(self) -> (Option<Blob>, &'a mut Vec<u8>) {
-        let Self { vec, start, limit, takes_bulk, bulk, small } = self;
-        let bulk = Buffer { vec: &mut *vec, start, limit, takes_bulk, bulk, small }.finish();
-        (bulk, vec)
-    }
-
     /// The value is complete. If it is in bulk, the vector is as it was.
     #[inline]
     pub(crate) fn finish(self) -> Option<Blob> {

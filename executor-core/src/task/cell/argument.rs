@@ -66,26 +66,30 @@ impl Ref {
                 (header.vtable.encode)(self.0, &mut buffer)
             });
         encoded?;
-        if let (Some(small), None) = (buffer.small(), &collected) {
-            carrier.check("argument", small.len(), &[])?;
-            return Ok(Payload::from(small));
-        }
-        self.gather(buffer, collected.unwrap_or_default(), carrier)
+        let collected = match (buffer.small(), collected) {
+            (Some(small), None) => {
+                carrier.check("argument", small.len(), &[])?;
+                return Ok(Payload::from(small));
+            }
+            (Some(small), Some(collected)) => {
+                check_sizes(carrier, small.len(), &collected.attachments, &collected.shares)?;
+                self.set_carried(collected);
+                return Ok(Payload::from(small));
+            }
+            (None, collected) => collected.unwrap_or_default(),
+        };
+        let bulk = buffer.finish();
+        self.keep_large(large, bulk, collected, carrier)
     }
 
-    /// What [`encode_into`](Self::encode_into) does with all that is not a few bytes and nothing else.
-    fn gather(
+    /// What [`encode_into`](Self::encode_into) does with an argument of more than a few bytes, which is in one of the two.
+    fn keep_large(
         &self,
-        buffer: Buffer<'_>,
+        large: &mut Vec<u8>,
+        bulk: Option<Blob>,
         collected: Collected,
         carrier: Carrier,
     ) -> Result<Payload, TaskError> {
-        if let Some(small) = buffer.small() {
-            check_sizes(carrier, small.len(), &collected.attachments, &collected.shares)?;
-            self.set_carried(collected);
-            return Ok(Payload::from(small));
-        }
-        let (bulk, large) = buffer.finish_parts();
         let len = bulk.as_ref().map_or(large.len(), |bulk| bulk.len());
         if let Err(error) = check_sizes(carrier, len, &collected.attachments, &collected.shares) {
             if len > LARGE {
