@@ -221,6 +221,34 @@ proptest! {
         });
     }
 
+    /// The layout stands twice: in one piece for plain frames, field by field for all.
+    #[test]
+    fn the_short_way_writes_and_reads_what_the_long_one_does(it in owned(to_worker())) {
+        (it.message.1)(&it.bytes, &mut |message| {
+            let mut short = Vec::new();
+            message.encode(&mut short);
+            if let ToWorker::Task(task) = &message {
+                let mut long = Vec::new();
+                task.encode_any(&mut long);
+                assert_eq!(short, long);
+            }
+            assert_eq!(ToWorker::decode_any(body(&short)), Ok(message));
+        });
+    }
+
+    #[test]
+    fn a_plain_value_is_that_of_its_message(it in owned(from_worker())) {
+        (it.message.1)(&it.bytes, &it.more, &mut |message| {
+            let mut frame = Vec::new();
+            message.encode(&mut frame);
+            let expected = match &message {
+                FromWorker::Done(slot, time, Ok(value)) if value.is_plain() => Some((*slot, *time, value.bytes)),
+                _ => None,
+            };
+            assert_eq!(FromWorker::plain_value(body(&frame)), expected);
+        });
+    }
+
     #[test]
     fn messages_from_workers_are_read_as_they_were_written(it in owned(from_worker())) {
         (it.message.1)(&it.bytes, &it.more, &mut |message| {
