@@ -1,7 +1,8 @@
 use std::future::poll_fn;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::pin::pin;
+use std::sync::mpsc::channel;
 
 use rustix::net::{RecvFlags, recv};
 
@@ -44,9 +45,17 @@ fn who_would_wait_has_it_watched_again() {
     for byte in 0..100 {
         socket.ignore();
         let receiving = Arc::clone(&socket);
-        let task = io_runtime::handle().spawn(async move { receive(&receiving).await });
+        let (waits, is_waiting) = channel();
+        let task = io_runtime::handle().spawn(async move {
+            let mut byte = pin!(receive(&receiving));
+            if let Poll::Ready(byte) = futures::poll!(&mut byte) {
+                return byte;
+            }
+            let _ = waits.send(());
+            byte.await
+        });
         if byte % 2 == 0 {
-            std::thread::sleep(Duration::from_micros(200)); // it waits by then, most likely
+            is_waiting.recv().expect("nothing has been sent yet");
         }
         peer.write_all(&[byte]).unwrap();
         assert_eq!(io_runtime::block_on(task).unwrap(), byte);
